@@ -1,0 +1,90 @@
+"""What crosses the border between the sender and the notifiers: flat values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from tach.histogram import Histogram
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Sample(NamedTuple):
+    """One series' news of one interval.
+
+    `name` is `<series>.<suffix>`, sanitised, prefix included. A counter's value is what was added
+    in the interval, a gauge's what holds at its end, a histogram's the calls of the interval (in
+    milliseconds for times).
+    """
+
+    name: str
+    kind: Kind
+    value: float | Histogram
+    timestamp: float
+    series: str
+    suffix: str
+
+
+class TargetStatus(NamedTuple):
+    """Where one target stands, in all processes of the run.
+
+    `state` is one of waiting, patched, missing, refused; `reason` says why it is not patched, and
+    what to do about it.
+    """
+
+    name: str
+    function: str
+    line: int
+    state: str
+    reason: str
+
+
+class Batch(NamedTuple):
+    """What a notifier is given at once: the samples of [start, end), in seconds of the epoch."""
+
+    samples: Sequence[Sample]
+    start: float
+    end: float
+    targets: Sequence[TargetStatus] = ()
+    troubles: Sequence[str] = ()
+    final: bool = False
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """Sends batches somewhere. Its constructor's keyword arguments are its options in the YAML.
+
+    It lives in the sender process, in a thread of its own: it may block (within its time-outs) and
+    may raise; a batch whose `send` raised is offered again, with backoff, until it is too old.
+    Optional attributes: `interval` (seconds between batches, None for the configuration's),
+    `cumulative` (True: samples hold the totals since the start of the run), `tallies` (a dict of
+    counters about itself, such as bytes and packets, reported as self-metrics).
+    """
+
+    def send(self, batch: Batch) -> None:
+        """Send the batch, or raise: OSError when the receiver is to blame."""
+
+    def close(self) -> None:
+        """Let go of connections. Called once, after the last batch."""
+
+
+class Activity(NamedTuple):
+    """What the calls of one series did in one interval (or since the start of the run).
+
+    `durations` counts every call that ended, in nanoseconds of wall time.
+    """
+
+    durations: Histogram
+    errors: int
+    cancelled: int
+    ignored: int
+    errors_by_type: dict[str, int]
+
+
+class Metric(Protocol):
+    """Makes the samples of one metric type out of what the probe recorded."""
+
+    def measurements(self, activity: Activity) -> Iterator[tuple[str, Kind, float | Histogram]]:
+        """The (suffix, kind, value) of each series that this type reports."""
