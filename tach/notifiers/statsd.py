@@ -1,0 +1,327 @@
+"""Sends samples to a statsd daemon, over UDP, TCP or a unix socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
+from statsd.client.base import StatsClientBase
+from statsd.client.udp import Pipeline
+
+from tach.histogram import Histogram
+
+if TYPE_CHECKING:
+    from tach.samples import Batch, Sample
+
+TRANSPORTS = ("udp", "tcp", "unix")
+LARGEST_DATAGRAM = 65507
+LONGEST_UNIX_PATH = 107
+# Any count below 2^64 can be written as that many powers of two: see `rates`.
+FEWEST_LINES = 64
+# The kernel keeps some 90 datagrams of full size for a daemon that is busy; the rest is lost.
+BURST = 20
+BURST_PAUSE = 0.005
+# What may be over a moment later: a full queue, a daemon that is being restarted.
+PASSING = (errno.ECONNREFUSED, errno.EAGAIN, errno.ENOBUFS)
+PASSING_PAUSE = 0.01
+REFUSAL_WAIT_MS = 50
+
+
+class Statsd:
+    """Sends to a statsd daemon over UDP, TCP or a unix socket, many lines a packet.
+
+    Options: `host` and `port`, or `path` of a unix socket; `transport` (udp, tcp or unix);
+    `timeout` of connecting and sending, in seconds; `max_packet`, the bytes of a packet;
+    `max_lines`, the most lines for the durations of one series in one batch; `resolve_every`, the
+    seconds after which the host is looked up and connected to anew.
+
+    Nothing is resolved or connected before the first `send`. `tallies` holds running totals:
+    bytes, packets, reconnects, and invalid (samples without a finite number, left out).
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8125,
+        transport: str = "udp",
+        path: str | None = None,
+        timeout: float = 3.0,
+        max_packet: int = 1432,
+        max_lines: int = 500,
+        resolve_every: float = 300.0,
+    ) -> None:
+        self.transport = _transport(transport, path)
+        self.path = path
+        self.host = _host(host)
+        self.port = int(_within("port", port, 1, 65535))
+        self.timeout = _within("timeout", timeout, 0.001, 3600)
+        self.max_packet = int(_within("max_packet", max_packet, 64, LARGEST_DATAGRAM))
+        self.max_lines = int(_within("max_lines", max_lines, FEWEST_LINES, 1_000_000))
+        self.resolve_every = _within("resolve_every", resolve_every, 1, 1e9)
+        self.tallies = {"bytes": 0, "packets": 0, "reconnects": 0, "invalid": 0}
+        self._client: Any = None
+        self._connected_at = 0.0
+        self._batch: Batch | None = None
+        self._unsent: deque[str] = deque()
+
+    @classmethod
+    def check(cls, **options: Any) -> None:
+        """Raise ValueError, saying what is wrong, if the options make no sense."""
+        cls(**options)
+
+    def send(self, batch: Batch) -> None:
+        """Send what of this batch is not sent yet; OSError if the daemon cannot be reached.
+
+        A batch that failed half-way is continued where it stopped when it is given again, as long
+        as no other one came between.
+        """
+        if batch is not self._batch:
+            self._batch, self._unsent = batch, self._packets(batch)
+        sent = 0
+        while self._unsent:
+            self._send_packet(self._unsent[0])
+            self._unsent.popleft()
+            sent += 1
+            if self.transport == "udp" and sent % BURST == 0:
+                time.sleep(BURST_PAUSE)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _packets(self, batch: Batch) -> deque[str]:
+        collector = _Collector(self.max_packet)
+        pipeline = collector.pipeline()
+        for sample in batch.samples:
+            for line in self._lines(sample):
+                pipeline._after(line)
+        pipeline.send()
+        return collector.packets
+
+    def _lines(self, sample: Sample) -> Iterator[str]:
+        if isinstance(sample.value, Histogram):
+            yield from histogram_lines(sample.name, sample.value, self.max_lines)
+        elif not isfinite(sample.value):
+            self.tallies["invalid"] += 1
+        elif sample.kind == "gauge":
+            yield gauge_line(sample.name, sample.value)
+        else:
+            yield f"{sample.name}:{_number(sample.value)}|c"
+
+    def _send_packet(self, packet: str) -> None:
+        if time.monotonic() - self._connected_at > self.resolve_every:
+            self.close()
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            self._client._send(packet)
+        except OSError:
+            self.close()
+            raise
+        self.tallies["packets"] += 1
+        self.tallies["bytes"] += len(packet)
+
+    def _connect(self) -> Any:
+        if self._connected_at:
+            self.tallies["reconnects"] += 1
+        self._connected_at = time.monotonic()
+        if self.transport == "unix":
+            return _UnixClient(self.tallies, self.path, timeout=self.timeout)
+        ipv6 = not _has_ipv4(self.host, self.port)
+        if self.transport == "tcp":
+            return _TCPClient(self.tallies, self.host, self.port, timeout=self.timeout, ipv6=ipv6)
+        return _UDPClient(self.timeout, self.host, self.port, ipv6=ipv6)
+
+
+def histogram_lines(name: str, durations: Histogram, most: int) -> Iterator[str]:
+    """At most `most` lines that stand for the whole distribution, as `name:value|ms|@rate`.
+
+    The daemon sorts the values it gets and ignores their rates, so the values are the m evenly
+    spaced quantiles (i + 0.5) / m: the middle of each m-th of the calls. The greatest value of all
+    is therefore not among them.
+    """
+    count = durations.count
+    if not count:
+        return
+    exponents = rates(count, most)
+    middles = [(i + 0.5) / len(exponents) for i in range(len(exponents))]
+    for exponent, value in zip(exponents, durations.quantiles(middles), strict=True):
+        yield f"{name}:{value:.6f}|ms{_rate(exponent)}"
+
+
+def rates(count: int, most: int) -> list[int]:
+    """The k of each line's rate 1/2^k, such that the 2^k add up to exactly `count`.
+
+    With the least k for which the lines are at most `most`, there are q = floor(count / 2^k) lines
+    of rate 1/2^k. They lack the remainder r = count mod 2^k, which is less than 2^k: one more line
+    of rate 1/2^j for each bit j that is set in r, together q + popcount(r) lines. The next k
+    replaces q by ceil(q / 2), so the number of lines never grows with k; the fewest are
+    popcount(count) <= 64. The additional lines, at most k, are spread evenly among the others, so
+    that neither end of the distribution has more than its share of them.
+    """
+    k = next(k for k in range(count.bit_length()) if _line_count(count, k) <= most)
+    remainder = count & ((1 << k) - 1)
+    rest = [j for j in reversed(range(k)) if remainder >> j & 1]
+    exponents = [k] * _line_count(count, k)
+    for i, j in enumerate(rest):
+        exponents[(2 * i + 1) * len(exponents) // (2 * len(rest))] = j
+    return exponents
+
+
+def _line_count(count: int, k: int) -> int:
+    return (count >> k) + (count & ((1 << k) - 1)).bit_count()
+
+
+def _rate(exponent: int) -> str:
+    # As many decimals as the exponent are exact, and an exponent form would be misread.
+    return f"|@{2.0**-exponent:.{exponent}f}" if exponent else ""
+
+
+def gauge_line(name: str, value: float) -> str:
+    """The line that sets a gauge: two for a value below 0, since a sign alone means "add"."""
+    line = f"{name}:{_number(value)}|g"
+    return f"{name}:0|g\n{line}" if value < 0 else line
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _has_ipv4(host: str, port: int) -> bool:
+    return any(family == socket.AF_INET for family, *_ in socket.getaddrinfo(host, port))
+
+
+class _Collector(StatsClientBase):  # type: ignore[misc]  # the statsd package ships no types
+    """A client that keeps the packets which its pipeline fills."""
+
+    def __init__(self, max_packet: int) -> None:
+        self._prefix = None
+        # The pipeline stays below this size, never at it.
+        self._maxudpsize = max_packet + 1
+        self.packets: deque[str] = deque()
+
+    def pipeline(self) -> Any:
+        return Pipeline(self)
+
+    def _send(self, data: str) -> None:
+        self.packets.append(data.encode("ascii", "replace").decode("ascii"))
+
+
+class _UDPClient(StatsClient):  # type: ignore[misc]
+    """A connected UDP socket: it learns that nobody listens, which sendto never does."""
+
+    def __init__(self, timeout: float, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sock.settimeout(timeout)
+        self._sock.connect(self._addr)
+
+    def _send(self, data: str) -> None:
+        packet = data.encode("ascii")
+        try:
+            self._transmit(packet, 0)
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            time.sleep(PASSING_PAUSE)
+            self._transmit(packet, REFUSAL_WAIT_MS)
+
+    def _transmit(self, packet: bytes, wait_ms: int) -> None:
+        """Send it and wait so long for the answer that nobody listens."""
+        self._sock.send(packet)
+        _readable(self._sock, wait_ms)
+        refusal = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if refusal:
+            raise OSError(refusal, os.strerror(refusal))
+
+
+class _Stream:
+    """What both stream clients do: connect once more where the daemon hung up."""
+
+    def __init__(self, tallies: dict[str, int], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tallies = tallies
+        self._sock: socket.socket | None
+
+    def _send(self, data: str) -> None:
+        # A packet is far smaller than the room there is when a socket becomes writable, so it goes
+        # out whole or not at all and can be sent again.
+        if self._sock is not None and _hung_up(self._sock):
+            self._hang_up()
+        connected = self._sock is not None
+        try:
+            super()._send(data)  # type: ignore[misc]
+        except ConnectionError:
+            if not connected:
+                raise
+            self._hang_up()
+            super()._send(data)  # type: ignore[misc]
+
+    def _hang_up(self) -> None:
+        self.close()  # type: ignore[attr-defined]
+        self._tallies["reconnects"] += 1
+
+
+class _TCPClient(_Stream, TCPStatsClient):  # type: ignore[misc]
+    pass
+
+
+class _UnixClient(_Stream, UnixSocketStatsClient):  # type: ignore[misc]
+    pass
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the peer closed it: sending would seem to work once more, and be lost."""
+    if not _readable(connection, 0):
+        return False
+    try:
+        return not connection.recv(4096)
+    except ConnectionError:
+        return True
+
+
+def _readable(connection: socket.socket, wait_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(wait_ms))
+
+
+def _transport(transport: str, path: str | None) -> str:
+    if transport not in TRANSPORTS:
+        raise ValueError(f"transport {transport!r} is none of {', '.join(TRANSPORTS)}")
+    if path is None:
+        if transport == "unix":
+            raise ValueError("transport unix needs 'path', the path of the daemon's socket")
+        return transport
+    if transport == "tcp":
+        raise ValueError("'path' is for transport unix, not tcp; leave out one of them")
+    if not isinstance(path, str) or not 0 < len(os.fsencode(path)) <= LONGEST_UNIX_PATH:
+        raise ValueError(f"path {path!r} must have 1 to {LONGEST_UNIX_PATH} bytes")
+    return "unix"
+
+
+def _host(host: str) -> str:
+    if not isinstance(host, str) or not host:
+        raise ValueError(f"host {host!r} must be a name or an address")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"host {host!r} cannot be the name of a host: {error}") from None
+    return host
+
+
+def _within(option: str, value: float, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{option} {value!r} must be a number")
+    if not least <= value <= most:
+        raise ValueError(f"{option} {value!r} must be from {least:g} to {most:g}")
+    return value
