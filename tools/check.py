@@ -1,0 +1,130 @@
+"""All checks: lint and types once, the tests on every Python that is here, two at a time."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, NamedTuple
+
+import pythons
+from environment import ROOT, Environment, SetupError
+from servers import install_statsd
+
+if TYPE_CHECKING:
+    from pythons import Python
+
+    Commands = tuple[tuple[str, ...], ...]
+
+STATIC = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+PYTEST = ("python", "-m", "pytest", "--numprocesses=2")
+AT_A_TIME = 2
+LONGEST = 1800.0
+# The lowest versions that tach supports and that have wheels, and the Pythons they have them for.
+OLDEST = ROOT / "tests" / "oldest.txt"
+OLDEST_PYTHONS = ("3.10", "3.11")
+
+
+class Job(NamedTuple):
+    """Commands to be run one after the other in an environment."""
+
+    title: str
+    environment: Environment
+    extras: set[str]
+    commands: Commands
+
+
+class Result(NamedTuple):
+    """How a job ended; `closing` is the last line that its last command printed."""
+
+    title: str
+    passed: bool
+    output: str
+    closing: str
+
+
+def main() -> int:
+    """Run what the command line asks for; 0 if all of it passed."""
+    parser = argparse.ArgumentParser(prog="check.py", description=__doc__)
+    parser.add_argument("--only", default="", help="a Python version such as 3.12, or 'oldest'")
+    parser.add_argument("--args", default="", help="more arguments for pytest")
+    options = parser.parse_args()
+    jobs = plan(pythons.find(), options.only, shlex.split(options.args))
+    if not jobs:
+        wanted = options.only or ", ".join(pythons.SUPPORTED)
+        sys.exit(f"tach: no Python to test on; looked for {wanted}")
+    missing = install_statsd()
+    if missing:
+        print(f"no statsd daemon, and so not all tests: {missing}", flush=True)
+    results = perform(jobs)
+    print(*(f"{result.title}: {result.closing}" for result in results), sep="\n")
+    return 0 if all(result.passed for result in results) else 1
+
+
+def plan(found: list[Python], only: str, arguments: list[str]) -> list[Job]:
+    """The jobs for the interpreters `found`: all, or the tests of the environment `only`."""
+    jobs = [tests(Environment(python.minor, python), arguments) for python in reversed(found)]
+    if found and found[0].minor in OLDEST_PYTHONS:
+        jobs.append(tests(Environment("oldest", found[0], OLDEST), arguments))
+    if only:
+        return [job for job in jobs if job.environment.directory.name == only]
+    static = [Job("lint and types", job.environment, {"test", "dev"}, STATIC) for job in jobs[:1]]
+    return static + jobs
+
+
+def tests(environment: Environment, arguments: list[str]) -> Job:
+    """The job of running the tests in `environment`."""
+    name = environment.directory.name
+    title = f"Python {environment.python.full}" + (f" ({name})" if name == "oldest" else "")
+    cache = f"--override-ini=cache_dir={environment.directory / 'pytest'}"
+    return Job(title, environment, {"test"}, ((*PYTEST, cache, *arguments),))
+
+
+def perform(jobs: list[Job]) -> list[Result]:
+    """The results in the order of `jobs`; the output of each is printed when it has ended."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        futures = [pool.submit(run, job) for job in jobs]
+        for future in as_completed(futures):
+            result = future.result()
+            print(f"\n== {result.title}\n{result.output}", flush=True)
+        return [future.result() for future in futures]
+
+
+def run(job: Job) -> Result:
+    """Set up the environment of `job` and run its commands until one fails."""
+    output = ""
+    try:
+        job.environment.prepare(job.extras)
+        for command in job.commands:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=job.environment.variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=LONGEST,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            output += done.stdout
+            if done.returncode:
+                return Result(job.title, False, output, closing(output))
+    except SetupError as error:
+        return Result(job.title, False, str(error), "not run, its set-up failed (see above)")
+    except subprocess.TimeoutExpired as error:
+        text = (error.stdout or b"").decode(errors="replace")
+        return Result(job.title, False, output + text, f"not ended after {LONGEST:.0f} s")
+    return Result(job.title, True, output, closing(output))
+
+
+def closing(output: str) -> str:
+    """The last line of `output` that says something."""
+    return next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
