@@ -72,10 +72,10 @@ class Processes:
         not notice that its run is over, or a worker that nobody stopped.
         """
         for process in self._started:
-            if process.poll() is None:
-                for each in reversed(self._family(process.pid)):
-                    _kill(each)
-            process.communicate()
+            with process:  # closes its pipes, whoever else holds them, and reaps it
+                if process.poll() is None:
+                    for each in reversed(self._family(process.pid)):
+                        _kill(each)
         deadline = time.monotonic() + LINGER
         while (left := marked(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.02)

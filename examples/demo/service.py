@@ -7,6 +7,7 @@ import eventlet
 eventlet.monkey_patch()
 
 import os
+from contextlib import suppress
 
 import shop
 
@@ -16,10 +17,8 @@ CUSTOMERS = 500
 
 def serve(catalogue: shop.Catalogue, customer: int) -> None:
     """One customer from entering to leaving, served or not."""
-    try:
+    with suppress(shop.OutOfStock, shop.PaymentRefused):
         shop.checkout(catalogue, customer)
-    except (shop.OutOfStock, shop.PaymentRefused):
-        pass
 
 
 def work() -> None:
