@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from tach.histogram import Histogram
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tach.samples import Batch, Sample, TargetStatus
 
-FORMATS = ("table", "json")
+Format = Literal["table", "json"]
 # Wide enough that a file or a pipe gets every line whole.
 UNLIMITED = 10_000
 COLUMNS = ("target", "calls", "errors", "mean", "p50", "p95", "p99", "max", "total")
@@ -34,10 +34,10 @@ class Console:
     cumulative = True
 
     def __init__(
-        self, every: float | None = None, format: str = "table", file: str | None = None
+        self, every: float | None = None, format: Format = "table", file: str | None = None
     ) -> None:
         self.interval = math.inf if every is None else _seconds(every)
-        if format not in FORMATS:
+        if format not in get_args(Format):
             raise ValueError(f"format {format!r} is neither table nor json")
         self.format = format
         if file is not None and (not isinstance(file, str) or not file):

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
 from statsd.client.base import StatsClientBase
@@ -21,7 +21,7 @@ from tach.histogram import Histogram
 if TYPE_CHECKING:
     from tach.samples import Batch, Sample
 
-TRANSPORTS = ("udp", "tcp", "unix")
+Transport = Literal["udp", "tcp", "unix"]
 LARGEST_DATAGRAM = 65507
 LONGEST_UNIX_PATH = 107
 # Any count below 2^64 can be written as that many powers of two: see `rates`.
@@ -51,7 +51,7 @@ class Statsd:
         self,
         host: str = "127.0.0.1",
         port: int = 8125,
-        transport: str = "udp",
+        transport: Transport = "udp",
         path: str | None = None,
         timeout: float = 3.0,
         max_packet: int = 1432,
@@ -147,8 +147,9 @@ def histogram_lines(name: str, durations: Histogram, most: int) -> Iterator[str]
     """At most `most` lines that stand for the whole distribution, as `name:value|ms|@rate`.
 
     The daemon sorts the values it gets and ignores their rates, so the values are the m evenly
-    spaced quantiles (i + 0.5) / m: the middle of each m-th of the calls. The greatest value of all
-    is therefore not among them.
+    spaced quantiles (i + 0.5) / m: the middle of each m-th of the calls. A percentile that it
+    computes is then the true one of a rank at most 1/m away, and the greatest value of all is not
+    among the lines.
     """
     count = durations.count
     if not count:
@@ -295,9 +296,9 @@ def _readable(connection: socket.socket, wait_ms: int) -> bool:
     return bool(poll.poll(wait_ms))
 
 
-def _transport(transport: str, path: str | None) -> str:
-    if transport not in TRANSPORTS:
-        raise ValueError(f"transport {transport!r} is none of {', '.join(TRANSPORTS)}")
+def _transport(transport: Transport, path: str | None) -> Transport:
+    if transport not in get_args(Transport):
+        raise ValueError(f"transport {transport!r} is none of {', '.join(get_args(Transport))}")
     if path is None:
         if transport == "unix":
             raise ValueError("transport unix needs 'path', the path of the daemon's socket")
