@@ -16,7 +16,7 @@ from servers import install_statsd
 if TYPE_CHECKING:
     from pythons import Python
 
-    Commands = tuple[tuple[str, ...], ...]
+    Command = tuple[str, ...]
 
 STATIC = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 PYTEST = ("python", "-m", "pytest", "--numprocesses=2")
@@ -28,16 +28,16 @@ OLDEST_PYTHONS = ("3.10", "3.11")
 
 
 class Job(NamedTuple):
-    """Commands to be run one after the other in an environment."""
+    """Commands to be run one after the other in an environment with tach and these extras."""
 
     title: str
     environment: Environment
     extras: set[str]
-    commands: Commands
+    commands: tuple[Command, ...]
 
 
 class Result(NamedTuple):
-    """How a job ended; `closing` is the last line that its last command printed."""
+    """How a job ended; `closing` is the last line that each of its commands printed."""
 
     title: str
     passed: bool
@@ -58,7 +58,7 @@ def main() -> int:
     missing = install_statsd()
     if missing:
         print(f"no statsd daemon, and so not all tests: {missing}", flush=True)
-    results = perform(jobs)
+    results = run_all(jobs)
     print(*(f"{result.title}: {result.closing}" for result in results), sep="\n")
     return 0 if all(result.passed for result in results) else 1
 
@@ -82,7 +82,7 @@ def tests(environment: Environment, arguments: list[str]) -> Job:
     return Job(title, environment, {"test"}, ((*PYTEST, cache, *arguments),))
 
 
-def perform(jobs: list[Job]) -> list[Result]:
+def run_all(jobs: list[Job]) -> list[Result]:
     """The results in the order of `jobs`; the output of each is printed when it has ended."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         futures = [pool.submit(run, job) for job in jobs]
@@ -93,32 +93,38 @@ def perform(jobs: list[Job]) -> list[Result]:
 
 
 def run(job: Job) -> Result:
-    """Set up the environment of `job` and run its commands until one fails."""
-    output = ""
+    """Set up the environment of `job` and run its commands, all of them."""
     try:
         job.environment.prepare(job.extras)
-        for command in job.commands:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=job.environment.variables(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=LONGEST,
-                text=True,
-                errors="replace",
-                check=False,
-            )
-            output += done.stdout
-            if done.returncode:
-                return Result(job.title, False, output, closing(output))
     except SetupError as error:
         return Result(job.title, False, str(error), "not run, its set-up failed (see above)")
-    except subprocess.TimeoutExpired as error:
-        text = (error.stdout or b"").decode(errors="replace")
-        return Result(job.title, False, output + text, f"not ended after {LONGEST:.0f} s")
-    return Result(job.title, True, output, closing(output))
+    done = [perform(command, job.environment) for command in job.commands]
+    return Result(
+        job.title,
+        all(each.returncode == 0 for each in done),
+        "\n".join(each.stdout for each in done),
+        "; ".join(closing(each.stdout) for each in done),
+    )
+
+
+def perform(command: Command, environment: Environment) -> subprocess.CompletedProcess[str]:
+    """The ended `command`, its output in `stdout`."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LONGEST,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode(errors="replace")
+        return subprocess.CompletedProcess(command, 1, f"{output}\nnot ended in {LONGEST:.0f} s")
 
 
 def closing(output: str) -> str:
