@@ -73,18 +73,19 @@ class Histogram:
         return cls(blocks, sum(values), min(values, default=0), max(values, default=None), scale)
 
     def buckets(self) -> list[tuple[int, int, int]]:
-        """(least value, greatest value, count) of each bucket that is not empty, in order, unscaled."""
+        """(least value, greatest value, count) of each bucket with any, in order, unscaled."""
         if self._counted is None:
             self._counted = list(self._count())
         return self._counted
 
     def _count(self) -> Iterator[tuple[int, int, int]]:
+        highest = (1 << 64) if self.high is None else self.high
         for block in sorted(self.blocks):
             lanes = array("Q", self.blocks[block].to_bytes(BLOCK_BYTES, "little"))
             for lane, count in enumerate(lanes):
                 if count:
                     low, high = bucket_bounds(block, lane)
-                    yield max(low, self.low), high if self.high is None else min(high, self.high), count
+                    yield max(low, self.low), min(high, highest), count
 
     @property
     def count(self) -> int:

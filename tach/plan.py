@@ -66,5 +66,6 @@ class Plan(NamedTuple):
 
 
 def _target(fields: dict[str, Any]) -> TargetPlan:
-    lists = ("metrics", "notifiers", "ignore")
-    return TargetPlan(**{key: tuple(value) if key in lists else value for key, value in fields.items()})
+    for key in ("metrics", "notifiers", "ignore"):
+        fields[key] = tuple(fields[key])
+    return TargetPlan(**fields)

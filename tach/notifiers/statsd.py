@@ -26,8 +26,9 @@ LARGEST_DATAGRAM = 65507
 LONGEST_UNIX_PATH = 107
 # Any count below 2^64 can be written as that many powers of two: see `rates`.
 FEWEST_LINES = 64
-# The kernel keeps some 90 datagrams of full size for a daemon that is busy; the rest is lost.
-BURST = 20
+# The kernel keeps some 80 full datagrams for a daemon that is busy, and loses the rest: at this
+# pace it may be busy for 40 ms.
+BURST = 10
 BURST_PAUSE = 0.005
 # What may be over a moment later: a full queue, a daemon that is being restarted.
 PASSING = (errno.ECONNREFUSED, errno.EAGAIN, errno.ENOBUFS)
@@ -139,7 +140,7 @@ class Statsd:
             return _UnixClient(self.tallies, self.path, timeout=self.timeout)
         ipv6 = not _has_ipv4(self.host, self.port)
         if self.transport == "tcp":
-            return _TCPClient(self.tallies, self.host, self.port, timeout=self.timeout, ipv6=ipv6)
+            return _TCPClient(self.tallies, self.host, self.port, timeout=99, ipv6=ipv6)
         return _UDPClient(self.timeout, self.host, self.port, ipv6=ipv6)
 
 
@@ -224,7 +225,15 @@ class _UDPClient(StatsClient):  # type: ignore[misc]
     def __init__(self, timeout: float, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sock.settimeout(timeout)
-        self._sock.connect(self._addr)
+        try:
+            self._sock.connect(self._addr)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        # Not all versions of the statsd package close it.
+        self._sock.close()
 
     def _send(self, data: str) -> None:
         packet = data.encode("ascii")

@@ -1,0 +1,104 @@
+"""The per-call path: a transparent proxy around one function that records each of its calls.
+
+Exactness without a lock: CPython switches threads, runs signal handlers and (since 3.12) collects
+garbage only at calls and backward jumps. The stores below are subscripts of memoryviews with no
+call between reading a word and writing it back, so none is ever lost.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+
+from tach import layout
+from tach.agent.clock import monotonic_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from tach.agent.recorder import Recorder
+
+_NEVER = 1 << 64
+# by bit length: how far to shift a value so that its lowest 7 bits are its lane
+_SHIFT = tuple(max(bits - 8, 0) for bits in range(layout.BLOCKS))
+
+
+def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs in cells
+    proxy: type[Any], function: Callable[..., Any], recorder: Recorder
+) -> Any:
+    """A proxy of `function` (built on wrapt's ObjectProxy) whose calls go to `recorder`.
+
+    One class a probe: its `__call__` then finds everything in its own cells.
+    """
+    words: memoryview | None = None
+    blocks = recorder.blocks
+    least = _NEVER
+    greatest = -1
+
+    def begin() -> memoryview:
+        nonlocal words, blocks, least, greatest
+        least, greatest = _NEVER, -1
+        first = recorder.begin()
+        blocks = recorder.blocks
+        words = first
+        return first
+
+    def reset() -> None:
+        nonlocal words
+        words = None
+
+    def extreme(mine: memoryview, elapsed: int) -> None:
+        nonlocal least, greatest
+        # another probe of the same target may know better
+        if elapsed < mine[layout.E_MIN]:
+            mine[layout.E_MIN] = elapsed
+        if elapsed > mine[layout.E_MAX]:
+            mine[layout.E_MAX] = elapsed
+        least = min(least, elapsed)
+        greatest = max(greatest, elapsed)
+
+    total = layout.E_SUM
+    shift = _SHIFT
+    clock = monotonic_ns
+    count_first = recorder.count_first
+    count_failure = recorder.count_failure
+    recorder.on_reset(reset)
+
+    class Probe(proxy):  # type: ignore[misc]
+        __slots__ = ()
+        _tach_recorder = recorder
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            mine = words
+            if mine is None:
+                mine = begin()
+            start = clock()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                elapsed = clock() - start
+                if mine is words:
+                    mine[total] += elapsed
+                    if elapsed > greatest or elapsed < least:
+                        extreme(mine, elapsed)
+                    count_first(elapsed)
+                    count_failure(error)
+                raise
+            elapsed = clock() - start
+            # After a fork inside the call, words is the child's: the call is the parent's to count.
+            if mine is words:
+                bits = elapsed.bit_length()
+                mine[total] += elapsed
+                if elapsed > greatest or elapsed < least:
+                    extreme(mine, elapsed)
+                try:
+                    blocks[bits][elapsed >> shift[bits] & 127] += 1  # type: ignore[index]
+                except (TypeError, IndexError):
+                    count_first(elapsed)
+            return result
+
+        def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+            return self if instance is None else MethodType(self, instance)
+
+    return Probe(function)

@@ -1,0 +1,66 @@
+"""wrapt's ObjectProxy, without the 170 modules that `import wrapt` brings with it.
+
+The program may still be about to patch some of those (ssl, threading, asyncio), so only wrapt's
+extension module is loaded, beside the import system: the program finds wrapt as not yet imported.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+_EXTENSION = "wrapt._wrappers"
+
+
+def object_proxy() -> type[Any]:
+    """wrapt's transparent proxy type.
+
+    Raises ImportError where wrapt is not installed.
+    """
+    loaded = sys.modules.get("wrapt")
+    module = loaded if hasattr(loaded, "ObjectProxy") else (_extension() or _whole())
+    # wrapt 2's ObjectProxy adds __iter__, which a function does not have
+    found: type[Any] = vars(module).get("BaseObjectProxy") or vars(module)["ObjectProxy"]
+    return found
+
+
+def _whole() -> ModuleType:
+    import wrapt
+
+    return wrapt
+
+
+def _extension() -> ModuleType | None:
+    import _thread
+
+    if _thread._count() or "wrapt" in sys.modules:
+        return None  # another thread might see the stand-in package
+    try:
+        return _load_extension()
+    except Exception:  # noqa: BLE001 - whatever it is, importing the whole package may still work
+        return None
+    finally:
+        # the extension of wrapt >= 2.2 asks the package for its other modules while it loads
+        for name in [name for name in sys.modules if name.partition(".")[0] == "wrapt"]:
+            del sys.modules[name]
+
+
+def _load_extension() -> ModuleType | None:
+    bootstrap = sys.modules["_frozen_importlib"]
+    finder = sys.modules["_frozen_importlib_external"].PathFinder
+    package = finder.find_spec("wrapt")
+    if package is None or not package.submodule_search_locations:
+        return None
+    spec = finder.find_spec(_EXTENSION, package.submodule_search_locations)
+    if spec is None:
+        return None
+    stand_in = type(sys)("wrapt")
+    stand_in.__path__ = package.submodule_search_locations
+    sys.modules["wrapt"] = stand_in
+    module = bootstrap.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module  # type: ignore[no-any-return]

@@ -1,0 +1,141 @@
+"""Where the calls of one target are recorded: the off-path half of a probe."""
+
+from __future__ import annotations
+
+from tach import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tach.agent.segment import Segment
+
+# Exceptions that say "stop", not "broken", by module and name, so that none of it gets imported.
+CONTROL_FLOW = frozenset(
+    [
+        ("builtins", "GeneratorExit"),
+        ("builtins", "KeyboardInterrupt"),
+        ("builtins", "SystemExit"),
+        ("asyncio.exceptions", "CancelledError"),
+        ("concurrent.futures._base", "CancelledError"),
+        ("greenlet", "GreenletExit"),
+        ("trio", "Cancelled"),
+        ("trio._core._exceptions", "Cancelled"),
+    ]
+)
+
+_NO_BLOCKS: list[memoryview | None] = [None] * layout.BLOCKS
+
+
+class Recorder:
+    """Records calls of target number `target` into this process's segment.
+
+    `words` is the series' entry, None until `begin`; `blocks` its histogram's blocks by bit length,
+    each None until needed.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        target: int,
+        ignore: tuple[str, ...],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        self._segment = segment
+        self._target = target
+        self._ignore = frozenset(ignore)
+        self._on_trouble = on_trouble
+        self._resets: list[Callable[[], None]] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self.words: memoryview | None = None
+        self.blocks = list(_NO_BLOCKS)
+        self._offset = 0
+        self._error_classes: dict[str, memoryview] = {}
+
+    def on_reset(self, reset: Callable[[], None]) -> None:
+        """Call `reset` in a forked child, where everything starts anew."""
+        self._resets.append(reset)
+
+    def after_fork(self) -> None:
+        """Start anew, in the child's own segment."""
+        if self.words is not None:
+            self._forget()
+            for reset in self._resets:
+                reset()
+
+    def begin(self) -> memoryview:
+        """The words of the entry, made if need be. Never raises."""
+        if self.words is None:
+            try:
+                self.words, self._offset = self._segment.entry(layout.KIND_CALLS, self._target)
+            except Exception as error:  # noqa: BLE001 - the program must not see it
+                self._lose(error)
+        return self.words  # type: ignore[return-value]
+
+    def _lose(self, error: Exception) -> None:
+        """Record into memory that nobody reads, so that the next call does not try again."""
+        self._on_trouble(f"{type(error).__name__}: {error}")
+        self.words = memoryview(bytearray(layout.CELL_BYTES)).cast("Q")
+        self._offset = 0
+
+    def count_first(self, elapsed: int) -> None:
+        """Count a call whose bucket's block is not there yet, or out of range. Never raises."""
+        bits = min(max(elapsed.bit_length(), layout.LOWEST_BLOCK), layout.BLOCKS - 1)
+        lane = elapsed >> max(bits - 8, 0)
+        lane = lane & 127 if lane < 256 else 127
+        block = self.blocks[bits] or self._open_block(bits)
+        block[lane] += 1
+
+    def _open_block(self, bits: int) -> memoryview:
+        words = self.begin()
+        try:
+            block, offset = self._segment.block()
+            if not self._offset:
+                raise OSError("its series has no memory")
+        except Exception as error:  # noqa: BLE001 - the program must not see it
+            self._on_trouble(f"{type(error).__name__}: {error}")
+            block, offset = memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0
+        blocks, at = self.blocks, layout.E_BLOCKS + bits
+        # No call from the test to the stores: of two threads here at once, the first one's counts.
+        if blocks[bits] is None:
+            blocks[bits] = block
+            words[at] = offset
+        if bits == layout.LOWEST_BLOCK:  # it serves all smaller values too
+            blocks[:bits] = [blocks[bits]] * bits
+        return blocks[bits]  # type: ignore[return-value]
+
+    def count_failure(self, error: BaseException) -> None:
+        """Count what the call raised, in all and by class. Never raises."""
+        try:
+            self._count_failure(type(error))
+        except Exception:  # noqa: BLE001 - the program's own exception must reach it
+            self._on_trouble("an exception could not be counted")
+
+    def _count_failure(self, raised: type[BaseException]) -> None:
+        words = self.begin()
+        for base in type.__getattribute__(raised, "__mro__"):
+            module, known = base.__module__, base.__qualname__
+            if (module, known) in CONTROL_FLOW:
+                words[layout.E_CANCELLED] += 1
+                return
+            if self._ignore and (known in self._ignore or f"{module}:{known}" in self._ignore):
+                words[layout.E_IGNORED] += 1
+                return
+        name = raised.__name__
+        counter = self._error_classes.get(name) or self._open_error_class(name)
+        at = layout.E_COUNT
+        words[layout.E_ERRORS] += 1
+        counter[at] += 1
+
+    def _open_error_class(self, name: str) -> memoryview:
+        classes = self._error_classes
+        if len(classes) >= layout.ERROR_CLASSES and name != layout.OTHER:
+            return classes.get(layout.OTHER) or self._open_error_class(layout.OTHER)
+        if not self._offset:
+            return memoryview(bytearray(layout.CELL_BYTES)).cast("Q")
+        words, _ = self._segment.entry(
+            layout.KIND_ERROR_CLASS, self._target, parent=self._offset, name=name
+        )
+        return classes.setdefault(name, words)

@@ -1,0 +1,56 @@
+"""Starts the run's sender anew where it died, and wakes it."""
+
+from __future__ import annotations
+
+import posix
+import sys
+from fcntl import LOCK_NB, LOCK_SH, flock
+
+from tach import layout
+
+
+def ensure_sender(run_dir: str) -> None:
+    """Start a sender if none lives. It has left this process's family when this returns."""
+    if not _sender_lives(run_dir):
+        command = [sys.executable, "-m", "tach.sender", run_dir]
+        child = posix.posix_spawn(
+            sys.executable, command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
+        )
+        posix.waitpid(child, 0)
+
+
+def _sender_lives(run_dir: str) -> bool:
+    try:
+        file = posix.open(f"{run_dir}/{layout.SENDER_LOCK}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return True  # not ours to judge: no run directory, or no right to read it
+    try:
+        flock(file, LOCK_SH | LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        posix.close(file)
+    return False
+
+
+def _environment(bootstrap: str) -> dict[bytes, bytes]:
+    """This process's environment, but for what would make the sender a part of the run."""
+    paths = posix.environ.get(b"PYTHONPATH", b"").split(b":")
+    rest = b":".join(path for path in paths if path != bootstrap.encode())
+    return {**posix.environ, b"PYTHONPATH": rest}
+
+
+def wake_sender(run_dir: str) -> None:
+    """Tell the sender that there is something to read now."""
+    try:
+        file = posix.open(
+            f"{run_dir}/{layout.WAKE}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+        )
+    except OSError:
+        return  # no sender listens
+    try:
+        posix.write(file, b"\0")
+    except OSError:
+        pass  # it has been woken often enough already
+    finally:
+        posix.close(file)

@@ -1,0 +1,149 @@
+"""Which command a program's name means, and whether tach can reach into the Python that runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import NamedTuple
+
+_PYTHON_NAMES = ("python", "pypy")
+# options of the interpreter that keep it from reading PYTHONPATH or from importing site
+_BLIND = {"I": "isolated mode", "E": "ignoring PYTHON* variables", "S": "without site"}
+_WITH_VALUE = ("W", "X", "c", "m")
+
+
+class CannotStart(Exception):
+    """Why the program is not started. `status` is the exit status that a shell would give."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Command(NamedTuple):
+    """What to execute: the file, its argument vector, and a short name for the program."""
+
+    file: str
+    argv: list[str]
+    program: str
+
+
+def resolve(arguments: list[str]) -> Command:
+    """The command that PROGRAM ARG..., -m MODULE ARG... or -c CODE ARG... stands for.
+
+    Raises CannotStart where there is no such program, or where tach could not measure it.
+    """
+    first = arguments[0]
+    if first in ("-m", "-c"):
+        if len(arguments) < 2:
+            raise CannotStart(f"{first} needs {'a module' if first == '-m' else 'code'}", 2)
+        name = arguments[1] if first == "-m" else "python"
+        return Command(sys.executable, [sys.executable, *arguments], name)
+    file = _find(first)
+    name = os.path.basename(first).removesuffix(".py")
+    if file.endswith(".py") and not os.access(file, os.X_OK):
+        return Command(sys.executable, [sys.executable, file, *arguments[1:]], name)
+    _check_interpreter(file, arguments[1:])
+    return Command(file, arguments, name)
+
+
+def _find(name: str) -> str:
+    """The file that a shell would run; a .py file need not be executable."""
+    found = name if "/" in name else shutil.which(name)
+    if found is None and name.endswith(".py") and os.path.isfile(name):
+        found = name
+    if found is None:
+        raise CannotStart(f"{name}: command not found", 127)
+    if not os.path.exists(found):
+        raise CannotStart(f"{name}: no such file", 127)
+    if os.path.isdir(found):
+        raise CannotStart(f"{name}: is a directory", 126)
+    if not found.endswith(".py") and not os.access(found, os.X_OK):
+        raise CannotStart(f"{name}: not executable (chmod +x, or name its interpreter)", 126)
+    return found
+
+
+def _check_interpreter(file: str, arguments: list[str]) -> None:
+    """Refuse a Python that would not load tach; other programs may start a Python later."""
+    python, options = _shebang(file)
+    if python is None:
+        if not os.path.basename(file).startswith(_PYTHON_NAMES):
+            return
+        python, options = file, arguments
+    blind = _blind_option(options)
+    if blind:
+        raise CannotStart(
+            f"{file} runs Python with -{blind} ({_BLIND[blind]}), which keeps tach out; "
+            f"start it without that option, or name the script after an interpreter: "
+            f"tach CONFIG python {file}",
+            2,
+        )
+    if not _is_own(python):
+        _check_foreign(python, file)
+
+
+def _shebang(file: str) -> tuple[str | None, list[str]]:
+    """The Python that a script's first line names, and its options; (None, []) if it names none."""
+    try:
+        with open(file, "rb") as script:
+            line = script.readline(512)
+    except OSError:
+        return None, []
+    if not line.startswith(b"#!"):
+        return None, []
+    words = line[2:].decode("utf-8", "replace").split()
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    if not words or not os.path.basename(words[0]).startswith(_PYTHON_NAMES):
+        return None, []
+    python = words[0] if "/" in words[0] else shutil.which(words[0])
+    return python, words[1:]
+
+
+def _blind_option(options: list[str]) -> str | None:
+    """The first of -I, -E and -S among the interpreter's own options."""
+    words = iter(options)
+    for word in words:
+        if not word.startswith("-") or word.startswith("--"):
+            return None
+        for place, letter in enumerate(word[1:], start=1):
+            if letter in _BLIND:
+                return letter
+            if letter in _WITH_VALUE:
+                if letter in "cm":
+                    return None
+                if place == len(word) - 1:
+                    next(words, None)
+                break
+    return None
+
+
+def _is_own(python: str) -> bool:
+    """Whether this is the environment that tach itself runs in (a link to its python is not)."""
+    directory = os.path.dirname(os.path.abspath(python))
+    own = os.path.dirname(os.path.abspath(sys.executable))
+    return directory == own and os.path.realpath(python) == os.path.realpath(sys.executable)
+
+
+def _check_foreign(python: str, file: str) -> None:
+    import subprocess
+
+    from tach import layout
+
+    code = (
+        "import sys\n"
+        "assert sys.version_info >= (3, 10), 'tach needs Python 3.10 or later'\n"
+        "import wrapt\nfrom tach import layout\n"
+        f"assert layout.VERSION == {layout.VERSION}, 'its tach is of another version'\n"
+    )
+    found = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if found.returncode:
+        last = (found.stderr.strip().splitlines() or ["it does not run"])[-1]
+        raise CannotStart(
+            f"{file} runs under {python}, which cannot load tach ({last}); "
+            f"install tach there: {python} -m pip install tach",
+            2,
+        )

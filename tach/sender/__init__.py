@@ -1,0 +1,1 @@
+"""What runs beside the measured program: reads its memory, does all that is slow."""

@@ -1,0 +1,70 @@
+"""A file of records that survives the death of its writer: append, read back, compact."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+_HEAD = struct.Struct("=II")  # length, crc32
+
+
+class RecordLog:
+    """Records (values that marshal can write) in a file; a torn last record is ignored.
+
+    `limit` is the size in bytes from which `crowded` says that compacting is worth while.
+    """
+
+    def __init__(self, path: str, limit: int = 4 << 20) -> None:
+        self._path = path
+        self._limit = limit
+        self._compacted_size = 0
+
+    def read(self) -> Iterator[Any]:
+        """The whole records, in the order they were added."""
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return
+        at = 0
+        while at + _HEAD.size <= len(data):
+            length, checksum = _HEAD.unpack_from(data, at)
+            body = data[at + _HEAD.size : at + _HEAD.size + length]
+            if len(body) < length or zlib.crc32(body) != checksum:
+                return
+            yield marshal.loads(body)
+            at += _HEAD.size + length
+
+    def append(self, record: Any) -> None:
+        """Add a record with one write. Raises OSError."""
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, _packed(record))
+        finally:
+            os.close(file)
+
+    def crowded(self) -> bool:
+        """Whether the file has grown far beyond what it would need."""
+        try:
+            size = os.stat(self._path).st_size
+        except FileNotFoundError:
+            return False
+        return size > self._limit and size > 4 * self._compacted_size
+
+    def replace(self, record: Any) -> None:
+        """Put one record in the place of all. Raises OSError."""
+        temporary = f"{self._path}.new"
+        data = _packed(record)
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, self._path)
+        self._compacted_size = len(data)
+
+
+def _packed(record: Any) -> bytes:
+    body = marshal.dumps(record)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body

@@ -1,0 +1,209 @@
+"""One notifier at work: its own thread, queue, time-outs and backoff, isolated from the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from tach import names
+from tach.samples import Batch, Notifier
+from tach.sender.counts import Counts, from_plain
+from tach.sender.log import RecordLog
+
+log = logging.getLogger("tach.sender")
+
+QUEUE_LIMIT = 10  # batches that wait for a receiver; then the oldest is dropped
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 5.0
+SELF = "tach"  # the series of what tach says of itself
+
+
+class Pending(NamedTuple):
+    """A batch on its way, and the totals that will have been sent when it has."""
+
+    batch: Batch
+    totals: dict[str, Counts]
+
+
+# Makes a batch of what is new: (outlet, what it has taken before, final) -> batch and new totals.
+Maker = Callable[["Outlet", Mapping[str, Counts], bool], Pending]
+
+
+class Outlet:
+    """Feeds one notifier. `name` and `interval` are the configuration's; times in seconds."""
+
+    def __init__(
+        self, name: str, notifier: Notifier, interval: float, make: Maker, run_dir: str
+    ) -> None:
+        self.name = name
+        self.notifier = notifier
+        own = getattr(notifier, "interval", None)
+        self.interval: float = interval if own is None else own
+        self.cumulative = bool(getattr(notifier, "cumulative", False))
+        self.tallies: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._make = make
+        self._log = RecordLog(os.path.join(run_dir, f"sent-{names.sanitise(name)}.log"))
+        self._sent: dict[str, Counts] = {}
+        self._changed: set[str] = set()
+        self._queue: deque[Pending] = deque()
+        self._taken: dict[str, Counts] = {}
+        self._failures = 0
+        self._retry_at = 0.0
+        self._due = time.monotonic() + self.interval
+        self.finished = False
+        self._condition = threading.Condition()
+        self._wanted: str | None = None  # "tick", "flush", "final" or "stop"
+        self._recall()
+        self._thread = threading.Thread(target=self._work, name=f"outlet {name}", daemon=True)
+
+    def _recall(self) -> None:
+        """What a sender before this one had sent already."""
+        for record in self._log.read():
+            self._sent.update((series, from_plain(plain)) for series, plain in record)
+        self._taken = dict(self._sent)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def changed(self, series: set[str]) -> None:
+        """Note that there is news of these series. The caller holds the totals' lock."""
+        self._changed |= series
+
+    def take_changed(self) -> set[str]:
+        """The series with news since the last call. The caller holds the totals' lock."""
+        series, self._changed = self._changed, set()
+        return series
+
+    def tick(self, now: float) -> None:
+        """Let it make a batch if one is due at `now` (monotonic)."""
+        if now >= self._due:
+            self._due = max(self._due + self.interval, now)
+            with self._condition:
+                self._wanted = self._wanted or "tick"
+                self._condition.notify_all()
+
+    def ask(self, what: str) -> None:
+        """Ask for a "flush" now, the "final" one, or to "stop"; a cumulative one flushes once."""
+        if self.cumulative and (what == "flush" or (what == "final" and self.finished)):
+            return
+        with self._condition:
+            self._wanted = what
+            self._condition.notify_all()
+
+    def done(self, deadline: float) -> bool:
+        """Wait until what was asked for is done; False if it is not by the deadline (monotonic)."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: self._wanted is None, max(0.0, deadline - time.monotonic())
+            )
+
+    def _work(self) -> None:
+        self._call_if_there("warm_up")
+        wanted = None
+        while wanted != "stop":
+            wanted = self._wait()
+            if wanted in ("tick", "flush", "final"):
+                self._take(final=wanted == "final")
+            self._send_queue(urgent=wanted in ("flush", "final"))
+            self.finished = self.finished or wanted == "final"
+            if wanted != "stop":
+                self._answer(wanted)
+        self._call_if_there("close")
+        self._answer("stop")
+
+    def _wait(self) -> str | None:
+        """What is wanted; None where it is time to try again to send what failed."""
+        with self._condition:
+            pause = max(0.0, self._retry_at - time.monotonic()) if self._queue else None
+            self._condition.wait_for(lambda: self._wanted is not None, pause)
+            return self._wanted
+
+    def _answer(self, wanted: str | None) -> None:
+        with self._condition:
+            if self._wanted == wanted:
+                self._wanted = None
+            self._condition.notify_all()
+
+    def _take(self, final: bool) -> None:
+        try:
+            pending = self._make(self, self._taken, final)
+        except Exception:
+            log.exception("%s: cannot make a batch", self.name)
+            self.tallies["dropped.unreadable"] += 1
+            return
+        if not pending.batch.samples and not self.cumulative:
+            return
+        self._taken.update(pending.totals)
+        self._queue.append(pending)
+        if len(self._queue) > QUEUE_LIMIT:
+            self._drop(self._queue.popleft(), "queue_full")
+
+    def _send_queue(self, urgent: bool) -> None:
+        """Send what waits; twice if it fails while the program waits too (urgent)."""
+        if not urgent and time.monotonic() < self._retry_at:
+            return
+        tries = 2 if urgent else 1
+        while self._queue and tries:
+            pending = self._queue[0]
+            try:
+                self.notifier.send(pending.batch)
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self._note_failure(error)
+                tries -= 1
+                continue
+            self._failures = 0
+            self._retry_at = 0.0
+            self._queue.popleft()
+            self.tallies["sent"] += _others(pending.batch)
+            self._commit(pending)
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures += 1
+        self.tallies["failures"] += 1
+        if self._failures == 1:
+            log.warning("%s: %s: %s; will try again", self.name, type(error).__name__, error)
+        pause = min(FIRST_PAUSE * 2.0 ** (self._failures - 1), LONGEST_PAUSE)
+        self._retry_at = time.monotonic() + pause * random.uniform(0.8, 1.2)
+
+    def _drop(self, pending: Pending, reason: str) -> None:
+        lost = _others(pending.batch)
+        self.tallies["dropped"] += lost
+        self.tallies[f"dropped.{reason}"] += lost
+        log.warning("%s: dropped %d samples (%s)", self.name, lost, reason)
+        self._commit(pending)
+
+    def _commit(self, pending: Pending) -> None:
+        """Remember what has been sent, so that no successor of this process sends it again."""
+        self._sent.update(pending.totals)
+        try:
+            self._log.append([(key, each.to_plain()) for key, each in pending.totals.items()])
+            if self._log.crowded():
+                self._log.replace([(key, each.to_plain()) for key, each in self._sent.items()])
+        except OSError as error:
+            log.warning("%s: cannot remember what was sent: %s", self.name, error)
+
+    def self_metrics(self) -> dict[str, int]:
+        """What the tallies have grown by since the last call."""
+        now = self.tallies + Counter(getattr(self.notifier, "tallies", {}))
+        grown = {name: count - self._told[name] for name, count in now.items()}
+        self._told = now
+        return {name: count for name, count in grown.items() if count}
+
+    def _call_if_there(self, method: str) -> None:
+        try:
+            getattr(self.notifier, method, lambda: None)()
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            log.warning("%s: %s: %s", self.name, method, error)
+
+
+def _others(batch: Batch) -> int:
+    """How many samples are not about tach itself."""
+    return sum(1 for each in batch.samples if each.series.rpartition(".")[2] != SELF)

@@ -1,0 +1,255 @@
+"""The sender process: from the fork in the launcher to the removal of the run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping
+
+from tach import layout, metrics, notifiers, rundir
+from tach.plan import NotifierPlan
+from tach.rundir import Run
+from tach.samples import Batch, Metric, Sample
+from tach.sender import leftovers
+from tach.sender.counts import NOTHING, Counts
+from tach.sender.journal import JournalReader
+from tach.sender.outlet import SELF, Outlet, Pending
+from tach.sender.processes import Processes, start_ticks_of
+from tach.sender.totals import Totals
+
+log = logging.getLogger("tach.sender")
+
+FINAL_TIMEOUT = 5.0  # for the last flush, after the program's end
+QUICK = 1.0  # seconds: a sender that ends sooner probably cannot work here at all
+QUICK_ENDS = 8  # in a row, before the guard gives up
+
+
+def run(run_: Run) -> None:
+    """Guard the sender: fork it, and fork it anew if it is killed. Returns when the run is over."""
+    _leave(run_)
+    restarts, quick_ends = 0, 0
+    while quick_ends < QUICK_ENDS:
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            _serve(run_, restarts)
+        _, status = os.waitpid(child, 0)
+        if status == 0 or not os.path.isdir(run_.directory):
+            return
+        restarts += 1
+        quick_ends = quick_ends + 1 if time.monotonic() - began < QUICK else 0
+        time.sleep(0.05 * 2**quick_ends)
+
+
+def _leave(run_: Run) -> None:
+    """Let go of all that the program may want for itself: terminal, pipes, signals, name."""
+    os.setsid()
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(each, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    if all(plan.type != "console" for plan in run_.plan.notifiers):
+        os.dup2(nothing, 2)
+    lock = os.path.join(run_.directory, layout.SENDER_LOCK)
+    for number in [int(name) for name in os.listdir("/proc/self/fd")]:
+        with contextlib.suppress(OSError):
+            if number > 2 and os.readlink(f"/proc/self/fd/{number}") != lock:
+                os.close(number)
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write("tach-sender")
+
+
+def _serve(run_: Run, restarts: int) -> None:
+    """Be the sender, then exit: with 0 when the run is over."""
+    status = 1
+    try:
+        _log_to(os.path.join(run_.directory, layout.SENDER_LOG))
+        Sender(run_, restarts).serve()
+        status = 0
+    except BaseException:
+        log.exception("the sender failed")
+    finally:
+        os._exit(status)
+
+
+def _log_to(path: str) -> None:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("tach")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class Sender:
+    """Reads what the processes of a run record, and feeds the outlets."""
+
+    def __init__(self, run_: Run, restarts: int = 0) -> None:
+        self._run = run_
+        self._restarts = restarts
+        self._lock = threading.Lock()
+        self._journal = JournalReader(run_)
+        self._totals = Totals(run_)
+        self._processes = Processes(run_.directory)
+        self._processes.add(run_.main_pid, start_ticks_of(run_.main_pid))
+        self._metrics: dict[str, Metric] = {}
+        self._began = time.time()
+        self._last: dict[str, float] = {}
+        self._outlets = [outlet for plan in run_.plan.notifiers if (outlet := self._outlet(plan))]
+        self._wake = os.open(
+            os.path.join(run_.directory, layout.WAKE), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+        )
+        self._processes.poll.register(self._wake, select.POLLIN)
+
+    def _outlet(self, plan: NotifierPlan) -> Outlet | None:
+        try:
+            notifier = notifiers.load(plan.type)(**plan.options)
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            log.error("notifier %s cannot be used: %s: %s", plan.name, type(error).__name__, error)
+            return None
+        outlet = Outlet(
+            plan.name, notifier, self._run.plan.interval, self._make, self._run.directory
+        )
+        outlet.tallies["sender_restarts"] += bool(self._restarts)
+        return outlet
+
+    def serve(self) -> None:
+        """Work until the last process of the run has ended."""
+        log.info("serving %s (pid %d)", self._run.program, self._run.main_pid)
+        for outlet in self._outlets:
+            outlet.start()
+        leftovers.sweep(os.path.dirname(self._run.directory))
+        self._read()
+        for outlet in self._outlets:
+            outlet.changed(set(self._totals.series))
+        while not self._over():
+            self._processes.poll.poll(self._run.plan.interval * 1000)
+            self._drain_wake()
+            self._read()
+            for outlet in self._outlets:
+                outlet.tick(time.monotonic())
+            if self._journal.closing and not os.path.exists(self._flushed):
+                self._acknowledge()
+        self._finish()
+
+    @property
+    def _flushed(self) -> str:
+        return os.path.join(self._run.directory, layout.FLUSHED)
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake, 512):
+                pass
+
+    def _read(self) -> None:
+        """Take in what is new: processes, calls, deaths."""
+        with self._lock:
+            self._journal.read()
+            for pid, start_ticks in self._journal.new_processes():
+                self._processes.add(pid, start_ticks)
+            self._processes.remove_dead()
+            changed = self._totals.read()
+            changed |= self._totals.retire(self._processes.alive)
+            for outlet in self._outlets:
+                outlet.changed(changed)
+
+    def _over(self) -> bool:
+        if self._processes.any_but(-1):
+            return False
+        # The last one known has ended: has it left anyone behind who never said so?
+        self._read()
+        self._processes.find_unregistered()
+        return not self._processes.any_but(-1)
+
+    def _acknowledge(self) -> None:
+        """The main process is about to exit and waits: send what there is."""
+        alone = not self._processes.any_but(self._run.main_pid)
+        self._flush("final" if alone else "flush")
+        with open(self._flushed, "w"):
+            pass
+
+    def _flush(self, how: str) -> None:
+        deadline = time.monotonic() + FINAL_TIMEOUT
+        for outlet in self._outlets:
+            outlet.ask(how)
+        for outlet in self._outlets:
+            if not outlet.done(deadline):
+                log.warning("%s: gave up its last flush", outlet.name)
+
+    def _finish(self) -> None:
+        self._flush("final")
+        os.dup2(0, 2)  # whoever reads the program's stderr need not wait for the rest
+        self._flush("stop")
+        log.info("the run is over")
+        shutil.rmtree(self._run.directory, ignore_errors=True)
+
+    def _make(self, outlet: Outlet, taken: Mapping[str, Counts], final: bool) -> Pending:
+        """A batch of what is new since `taken` (for a cumulative outlet: of all there is)."""
+        now = time.time()
+        start, self._last[outlet.name] = self._last.get(outlet.name, self._began), now
+        samples: list[Sample] = []
+        totals: dict[str, Counts] = {}
+        with self._lock:
+            wanted = set(self._totals.series) if outlet.cumulative else outlet.take_changed()
+            for name in sorted(wanted):
+                target = self._run.plan.targets[self._totals.series[name].target]
+                if outlet.name in target.notifiers:
+                    totals[name] = self._totals.series[name].counts()
+                    before = taken.get(name, NOTHING)
+                    samples += self._samples(name, target.metrics, totals[name], before, now)
+            statuses = self._journal.targets() if outlet.cumulative else []
+            troubles = self._journal.troubles() if outlet.cumulative else []
+        samples += self._self_samples(outlet, now, bool(samples))
+        batch = Batch(samples, start, now, statuses, troubles, final)
+        return Pending(batch, {} if outlet.cumulative else totals)
+
+    def _samples(
+        self, name: str, types: tuple[str, ...], now: Counts, before: Counts, timestamp: float
+    ) -> list[Sample]:
+        activity = now.since(before)
+        return [
+            Sample(f"{name}.{suffix}", kind, value, timestamp, name, suffix)
+            for metric in types
+            for suffix, kind, value in self._metric(metric).measurements(activity)
+        ]
+
+    def _metric(self, name: str) -> Metric:
+        if name not in self._metrics:
+            self._metrics[name] = metrics.load(name)()
+        return self._metrics[name]
+
+    def _self_samples(self, outlet: Outlet, now: float, beside_others: bool) -> list[Sample]:
+        """What tach has to say of itself: only beside other news, else it would never be silent."""
+        if not beside_others or outlet.cumulative:
+            return []
+        series = self._totals.prefix(self._run.main_pid) + SELF
+        return [
+            Sample(f"{series}.{name}", "counter", count, now, series, name)
+            for name, count in sorted(outlet.self_metrics().items())
+        ]
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m tach.sender RUN_DIR`: be the sender of a run that has lost its own."""
+    import fcntl
+
+    run_ = rundir.read(arguments[0])
+    lock = os.open(os.path.join(run_.directory, layout.SENDER_LOCK), os.O_RDWR)
+    for _ in range(10):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:  # another one was faster, or is just looking
+            time.sleep(0.01)
+    else:
+        return 0
+    if os.fork() == 0:
+        run(run_)
+    return 0

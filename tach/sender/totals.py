@@ -1,0 +1,170 @@
+"""The totals of every series of the run: those of living processes, and of all that died."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from tach import layout, names
+from tach.rundir import Run
+from tach.sender.counts import NOTHING, Counts, from_plain
+from tach.sender.log import RecordLog
+from tach.sender.segments import NotASegment, SegmentReader, Series
+
+log = logging.getLogger("tach.sender")
+
+# (pid, start in ticks) names a process for good
+ProcessKey = tuple[int, int]
+
+
+class Total:
+    """One series over all processes. `retired` is what dead processes left."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.retired = NOTHING
+        self.living: list[tuple[SegmentReader, Series]] = []
+
+    def counts(self) -> Counts:
+        """What all processes together have counted up to now."""
+        counts = self.retired
+        for reader, series in self.living:
+            counts = counts.plus(reader.counts(series))
+        return counts
+
+
+class Totals:
+    """Reads the segments of a run. Not thread-safe: the caller holds a lock."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._log = RecordLog(os.path.join(run.directory, "retired.log"))
+        self._readers: dict[str, SegmentReader] = {}
+        self.series: dict[str, Total] = {}
+        self._recall()
+
+    def prefix(self, pid: int) -> str:
+        """The prefix of the names of that process's series, with its dot."""
+        template = self._run.plan.prefix
+        if not template:
+            return ""
+        fields = {
+            "host": names.sanitise(socket.gethostname().replace(".", "_")),
+            "program": names.sanitise(self._run.program.replace(".", "_")),
+            "pid": str(pid),
+        }
+        return template.format(**fields) + "."
+
+    def read(self) -> set[str]:
+        """Take up new segments and series; the names of those that changed since the last read."""
+        for name in self._segment_files():
+            if name not in self._readers:
+                self._open(name)
+        changed = set()
+        for reader in self._readers.values():
+            self._take_up(reader)
+            for series in reader.series:
+                if series.changed():
+                    changed.add(self._name(reader, series))
+        return changed
+
+    def retire(self, alive: Callable[[ProcessKey], bool]) -> set[str]:
+        """Fold in the segments whose process is no more, and remove them; the series in them."""
+        retired: set[str] = set()
+        files = self._segment_files()
+        newest = {_process_of(name): name for name in files}  # sorted by age within a process
+        for name in files:
+            key = _process_of(name)
+            # A process that executed another program has begun another segment.
+            if not alive(key) or newest[key] != name:
+                retired.update(self._retire(name))
+        if self._log.crowded():
+            self._compact()
+        return retired
+
+    def _segment_files(self) -> list[str]:
+        found = [
+            name
+            for name in os.listdir(self._run.directory)
+            if name.endswith(layout.SEGMENT_SUFFIX) and _is_segment_name(name)
+        ]
+        return sorted(found, key=lambda name: int(name[: name.index(".")].split("-")[2], 16))
+
+    def _open(self, name: str) -> None:
+        path = os.path.join(self._run.directory, name)
+        try:
+            # A file of no size is reserved by its process, but nothing is recorded yet.
+            if os.stat(path).st_size:
+                self._readers[name] = SegmentReader(path)
+        except FileNotFoundError:
+            pass
+        except (OSError, NotASegment) as error:
+            log.debug("cannot read %s yet: %s", name, error)
+
+    def _take_up(self, reader: SegmentReader) -> None:
+        for series in reader.find_new():
+            if series.target >= len(self._run.plan.targets):
+                log.warning("%s speaks of target %d", reader.path, series.target)
+                continue
+            name = self._name(reader, series)
+            total = self.series.setdefault(name, Total(series.target))
+            total.living.append((reader, series))
+
+    def _name(self, reader: SegmentReader, series: Series) -> str:
+        return self.prefix(reader.pid) + self._run.plan.targets[series.target].name
+
+    def _retire(self, name: str) -> set[str]:
+        last: dict[str, Counts] = {}
+        if name not in self._readers:
+            self._open(name)
+        reader = self._readers.pop(name, None)
+        if reader is not None:
+            self._take_up(reader)
+            last = {self._name(reader, each): reader.counts(each) for each in reader.series}
+            self._log.append((name, [(key, counts.to_plain()) for key, counts in last.items()]))
+            for key, counts in last.items():
+                total = self.series[key]
+                total.living = [each for each in total.living if each[0] is not reader]
+                total.retired = total.retired.plus(counts)
+            reader.close()
+        os.unlink(os.path.join(self._run.directory, name))
+        return set(last)
+
+    def _recall(self) -> None:
+        """What a sender before this one had retired."""
+        by_target = {target.name: i for i, target in enumerate(self._run.plan.targets)}
+        for name, last in self._log.read():
+            for key, plain in last:
+                target = _target_of(key, by_target)
+                total = self.series.setdefault(key, Total(target))
+                total.retired = total.retired.plus(from_plain(plain))
+            # It may have died between the record and the removal.
+            if name and os.path.exists(os.path.join(self._run.directory, name)):
+                os.unlink(os.path.join(self._run.directory, name))
+
+    def _compact(self) -> None:
+        retired = [(key, each.retired.to_plain()) for key, each in self.series.items()]
+        self._log.replace(("", retired))
+
+
+def _target_of(name: str, by_target: dict[str, int]) -> int:
+    """The target whose series this is, whatever its prefix."""
+    while name not in by_target:
+        name = name.partition(".")[2]
+    return by_target[name]
+
+
+def _is_segment_name(name: str) -> bool:
+    parts = name.removesuffix(layout.SEGMENT_SUFFIX).split("-")
+    return len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit() and _is_hex(parts[2])
+
+
+def _is_hex(text: str) -> bool:
+    return bool(text) and all(character in "0123456789abcdef" for character in text)
+
+
+def _process_of(name: str) -> ProcessKey:
+    pid, start = name.split("-")[:2]
+    return int(pid), int(start)
