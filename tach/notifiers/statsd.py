@@ -140,7 +140,7 @@ class Statsd:
             return _UnixClient(self.tallies, self.path, timeout=self.timeout)
         ipv6 = not _has_ipv4(self.host, self.port)
         if self.transport == "tcp":
-            return _TCPClient(self.tallies, self.host, self.port, timeout=99, ipv6=ipv6)
+            return _TCPClient(self.tallies, self.host, self.port, timeout=self.timeout, ipv6=ipv6)
         return _UDPClient(self.timeout, self.host, self.port, ipv6=ipv6)
 
 
