@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from tach import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-    from tach.plan import Plan
+    T = TypeVar("T")
 
 USAGE = """\
 usage: tach CONFIG PROGRAM [ARG...]     run a program and measure the functions that CONFIG names
@@ -50,12 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     if len(arguments) < 2 or first.startswith("-"):
         print(USAGE, end="", file=sys.stderr)
         return _refuse(_what_is_missing(first, arguments))
-    plan = _load(first)
-    if plan is None:
-        return 2
-    from tach import launcher
+    from tach import compiled, launcher
 
-    return launcher.launch(plan, arguments[1:])
+    configuration = _loaded(compiled.load, first)
+    return 2 if configuration is None else launcher.launch(configuration, arguments[1:])
 
 
 def _what_is_missing(first: str, arguments: list[str]) -> str:
@@ -69,24 +68,27 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _load(path: str) -> Plan | None:
-    from tach import config
-
+def _loaded(load: Callable[[str], T], path: str) -> T | None:
+    """What `load` makes of the configuration; None if it is wrong, which has been said then."""
     try:
-        return config.load(path)
-    except config.ConfigErrors as errors:
-        print(errors, file=sys.stderr)
+        return load(path)
+    except Exception as error:
+        from tach import config
+
+        if not isinstance(error, config.ConfigErrors):
+            raise
+        print(error, file=sys.stderr)
         return None
 
 
 def _check(arguments: list[str]) -> int:
     if len(arguments) != 1:
         return _refuse("check needs one CONFIG")
-    plan = _load(arguments[0])
+    from tach import check, config
+
+    plan = _loaded(config.load, arguments[0])
     if plan is None:
         return 2
-    from tach import check
-
     check.show(plan)
     return 0
 

@@ -10,11 +10,14 @@ import os
 import sys
 
 from tach import interpreter, layout, rundir
-from tach.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tach.compiled import Compiled
 
 
-def launch(plan: Plan, arguments: list[str]) -> int:
-    """Execute the program of `arguments`, measured as `plan` says.
+def launch(compiled: Compiled, arguments: list[str]) -> int:
+    """Execute the program of `arguments`, measured as the configuration says.
 
     Returns an exit status only where there is nothing to execute.
     """
@@ -24,9 +27,9 @@ def launch(plan: Plan, arguments: list[str]) -> int:
         print(f"tach: {error}", file=sys.stderr)
         return error.status
     environment = dict(os.environ)
-    if plan.targets:
+    if compiled.agent["targets"]:
         try:
-            run = rundir.create(plan, os.getpid(), command.program, command.argv)
+            run = rundir.create(compiled, os.getpid(), command.program, command.argv)
             _leave_sender(run)
             environment = rundir.environment(run)
         except OSError as error:

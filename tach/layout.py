@@ -61,7 +61,7 @@ OTHER = "other"
 
 # the run directory
 AGENT_PLAN = "agent.plan"
-PLAN = "plan.json"
+RUN = "run"
 BOOTSTRAP = "bootstrap"
 JOURNAL = "journal"
 WAKE = "wake"

@@ -26,7 +26,7 @@ def read_options(
     at `line`. The class itself is not called: that may open connections.
     """
     reported = values.reported
-    required, takes_any = _parameters(cls)
+    required, takes_any = parameters(cls)
     hints = _hints(cls)
     if not takes_any:
         entries = values.only(entries, where, list(required))
@@ -42,7 +42,7 @@ def read_options(
     return options
 
 
-def _parameters(cls: type[Any]) -> tuple[dict[str, bool], bool]:
+def parameters(cls: type[Any]) -> tuple[dict[str, bool], bool]:
     """Each keyword argument with whether it must be given; whether any other is taken too.
 
     `inspect.signature` says the same, but importing inspect costs more than reading the whole file.
@@ -98,7 +98,7 @@ def _scalar_value(
     scalar: Scalar, kinds: Sequence[Any], node: yaml.Node, where: str, values: Values
 ) -> Any:
     if Any in kinds:
-        kinds = (*kinds, bool, int, float, str)
+        return _data(scalar)
     choices = _choices(kinds)
     if scalar.text in choices:
         return choices[scalar.text]
@@ -109,11 +109,20 @@ def _scalar_value(
             except ValueError:
                 continue
     advice = suggestion(scalar.text, choices) if choices else ""
-    if is_number(scalar.text):
+    if is_number(scalar.text) and not scalar.bare:
         advice = "leave the quotes out"
     what = f"expected {_expected(kinds)}, got {quoted(scalar.text)}"
     values.report(line_of(node), where, what, advice)
     return None
+
+
+def _data(scalar: Scalar) -> bool | float | str:
+    """What the scalar is by itself, where no annotation says what it should be."""
+    if scalar.boolean is not None:
+        return scalar.boolean
+    if not scalar.bare or not is_number(scalar.text):
+        return scalar.text
+    return int(scalar.text) if is_whole(scalar.text) else float(scalar.text)
 
 
 def _boolean(scalar: Scalar) -> bool:

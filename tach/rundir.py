@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
-import tempfile
-from typing import NamedTuple
 
 from tach import layout
-from tach.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tach.compiled import Compiled
 
 _BOOTSTRAP_FILE = os.path.join(os.path.dirname(__file__), "agent", "bootstrap", "sitecustomize.py")
-_RUN_FILE = "run.json"
 
 
-class Run(NamedTuple):
-    """What the sender must know about the run it serves."""
+class Run:
+    """What the sender must know about the run it serves; `plan` is a `Plan` as JSON."""
 
-    directory: str
-    main_pid: int
-    program: str
-    argv: list[str]
-    plan: Plan
+    __slots__ = ("argv", "directory", "main_pid", "plan", "program")
+
+    def __init__(
+        self, directory: str, main_pid: int, program: str, argv: list[str], plan: str
+    ) -> None:
+        self.directory = directory
+        self.main_pid = main_pid
+        self.program = program
+        self.argv = argv
+        self.plan = plan
 
 
 def base() -> str:
@@ -34,18 +38,20 @@ def base() -> str:
     if wanted:
         os.makedirs(wanted, mode=0o700, exist_ok=True)
         return os.path.abspath(wanted)
-    for place in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
+    places = ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
+    for place in places:
         if place and os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
             return os.path.abspath(place)
     raise OSError("no directory to write to; set TACH_RUN_DIR")
 
 
-def create(plan: Plan, main_pid: int, program: str, argv: list[str]) -> Run:
+def create(compiled: Compiled, main_pid: int, program: str, argv: list[str]) -> Run:
     """Make the run's directory with all that its processes read. Raises OSError."""
-    directory = tempfile.mkdtemp(prefix=f"tach-{os.geteuid()}-{main_pid}-", dir=base())
-    run = Run(directory, main_pid, program, argv, plan)
-    _write(run, _RUN_FILE, _to_json(run).encode())
-    _write(run, layout.AGENT_PLAN, marshal.dumps(_for_agent(run), 2))  # 2: all Pythons read it
+    directory = _make_directory(main_pid)
+    run = Run(directory, main_pid, program, argv, compiled.plan)
+    agent = {**compiled.agent, "main_pid": main_pid}
+    _write(run, layout.AGENT_PLAN, marshal.dumps(agent, 2))  # 2: every Python reads it
+    _write(run, layout.RUN, marshal.dumps((main_pid, program, argv, compiled.plan), 2))
     for name in (layout.JOURNAL, layout.SENDER_LOCK):
         _write(run, name, b"")
     os.mkfifo(os.path.join(directory, layout.WAKE), 0o600)
@@ -55,17 +61,22 @@ def create(plan: Plan, main_pid: int, program: str, argv: list[str]) -> Run:
     return run
 
 
+def _make_directory(main_pid: int) -> str:
+    start = os.path.join(base(), f"tach-{os.geteuid()}-{main_pid}-")
+    while True:
+        directory = start + os.urandom(4).hex()
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            continue
+        return directory
+
+
 def read(directory: str) -> Run:
     """The run that `create` made. Raises OSError."""
-    with open(os.path.join(directory, _RUN_FILE), encoding="utf-8") as file:
-        fields = json.load(file)
-    return Run(
-        directory,
-        fields["main_pid"],
-        fields["program"],
-        fields["argv"],
-        Plan.from_json(fields["plan"]),
-    )
+    with open(os.path.join(directory, layout.RUN), "rb") as file:
+        main_pid, program, argv, plan = marshal.load(file)
+    return Run(directory, main_pid, program, argv, plan)
 
 
 def environment(run: Run) -> dict[str, str]:
@@ -91,22 +102,3 @@ def _write(run: Run, name: str, data: bytes) -> None:
         os.write(file, data)
     finally:
         os.close(file)
-
-
-def _to_json(run: Run) -> str:
-    fields = run._asdict()
-    fields["plan"] = run.plan.to_json()
-    return json.dumps(fields)
-
-
-def _for_agent(run: Run) -> dict[str, object]:
-    """The plan as the measured program needs it: plain values, targets by module."""
-    targets: dict[str, list[tuple[int, str, tuple[str, ...]]]] = {}
-    for index, target in enumerate(run.plan.targets):
-        targets.setdefault(target.module, []).append((index, target.qualname, target.ignore))
-    return {
-        "layout": layout.VERSION,
-        "main_pid": run.main_pid,
-        "exit_timeout": run.plan.exit_timeout,
-        "targets": targets,
-    }

@@ -113,8 +113,9 @@ class Values:
         if items is None:
             return None
         found: dict[str, int] = {}
+        article = "an" if expected[0] in "aeiou" else "a"
         for item in items:
-            text = self.text(item, where, expected)
+            text = self.text(item, where, f"{article} {expected}")
             if text is not None:
                 found.setdefault(text, line_of(item))
         return found

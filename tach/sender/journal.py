@@ -8,8 +8,7 @@ import os
 from collections import Counter
 
 from tach import layout
-from tach.plan import TargetPlan
-from tach.rundir import Run
+from tach.plan import Plan, TargetPlan
 from tach.samples import TargetStatus
 from tach.sender.totals import ProcessKey
 
@@ -26,9 +25,9 @@ _TROUBLES = 20  # distinct troubles kept for the report
 class JournalReader:
     """What the processes of the run have said so far."""
 
-    def __init__(self, run: Run) -> None:
-        self._plan = run.plan
-        self._path = os.path.join(run.directory, layout.JOURNAL)
+    def __init__(self, run_dir: str, plan: Plan) -> None:
+        self._plan = plan
+        self._path = os.path.join(run_dir, layout.JOURNAL)
         self._offset = 0
         self._processes: list[ProcessKey] = []
         self._taken_up = 0

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 
 from tach import layout, metrics, notifiers, rundir
-from tach.plan import NotifierPlan
+from tach.plan import NotifierPlan, Plan
 from tach.rundir import Run
 from tach.samples import Batch, Metric, Sample
 from tach.sender import leftovers
@@ -55,7 +55,7 @@ def _leave(run_: Run) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    if all(plan.type != "console" for plan in run_.plan.notifiers):
+    if all(notifier.type != "console" for notifier in Plan.from_json(run_.plan).notifiers):
         os.dup2(nothing, 2)
     lock = os.path.join(run_.directory, layout.SENDER_LOCK)
     for number in [int(name) for name in os.listdir("/proc/self/fd")]:
@@ -93,16 +93,17 @@ class Sender:
 
     def __init__(self, run_: Run, restarts: int = 0) -> None:
         self._run = run_
+        self._plan = Plan.from_json(run_.plan)
         self._restarts = restarts
         self._lock = threading.Lock()
-        self._journal = JournalReader(run_)
-        self._totals = Totals(run_)
+        self._journal = JournalReader(run_.directory, self._plan)
+        self._totals = Totals(run_, self._plan)
         self._processes = Processes(run_.directory)
         self._processes.add(run_.main_pid, start_ticks_of(run_.main_pid))
         self._metrics: dict[str, Metric] = {}
         self._began = time.time()
         self._last: dict[str, float] = {}
-        self._outlets = [outlet for plan in run_.plan.notifiers if (outlet := self._outlet(plan))]
+        self._outlets = [outlet for plan in self._plan.notifiers if (outlet := self._outlet(plan))]
         self._wake = os.open(
             os.path.join(run_.directory, layout.WAKE), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
         )
@@ -114,9 +115,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             log.error("notifier %s cannot be used: %s: %s", plan.name, type(error).__name__, error)
             return None
-        outlet = Outlet(
-            plan.name, notifier, self._run.plan.interval, self._make, self._run.directory
-        )
+        outlet = Outlet(plan.name, notifier, self._plan.interval, self._make, self._run.directory)
         outlet.tallies["sender_restarts"] += bool(self._restarts)
         return outlet
 
@@ -130,13 +129,13 @@ class Sender:
         for outlet in self._outlets:
             outlet.changed(set(self._totals.series))
         while not self._over():
-            self._processes.poll.poll(self._run.plan.interval * 1000)
-            self._drain_wake()
-            self._read()
             for outlet in self._outlets:
                 outlet.tick(time.monotonic())
             if self._journal.closing and not os.path.exists(self._flushed):
                 self._acknowledge()
+            self._processes.poll.poll(self._plan.interval * 1000)
+            self._drain_wake()
+            self._read()
         self._finish()
 
     @property
@@ -199,7 +198,7 @@ class Sender:
         with self._lock:
             wanted = set(self._totals.series) if outlet.cumulative else outlet.take_changed()
             for name in sorted(wanted):
-                target = self._run.plan.targets[self._totals.series[name].target]
+                target = self._plan.targets[self._totals.series[name].target]
                 if outlet.name in target.notifiers:
                     totals[name] = self._totals.series[name].counts()
                     before = taken.get(name, NOTHING)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 
 from tach import layout, names
+from tach.plan import Plan
 from tach.rundir import Run
 from tach.sender.counts import NOTHING, Counts, from_plain
 from tach.sender.log import RecordLog
@@ -38,8 +39,9 @@ class Total:
 class Totals:
     """Reads the segments of a run. Not thread-safe: the caller holds a lock."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, plan: Plan) -> None:
         self._run = run
+        self._plan = plan
         self._log = RecordLog(os.path.join(run.directory, "retired.log"))
         self._readers: dict[str, SegmentReader] = {}
         self.series: dict[str, Total] = {}
@@ -47,7 +49,7 @@ class Totals:
 
     def prefix(self, pid: int) -> str:
         """The prefix of the names of that process's series, with its dot."""
-        template = self._run.plan.prefix
+        template = self._plan.prefix
         if not template:
             return ""
         fields = {
@@ -105,7 +107,7 @@ class Totals:
 
     def _take_up(self, reader: SegmentReader) -> None:
         for series in reader.find_new():
-            if series.target >= len(self._run.plan.targets):
+            if series.target >= len(self._plan.targets):
                 log.warning("%s speaks of target %d", reader.path, series.target)
                 continue
             name = self._name(reader, series)
@@ -113,7 +115,7 @@ class Totals:
             total.living.append((reader, series))
 
     def _name(self, reader: SegmentReader, series: Series) -> str:
-        return self.prefix(reader.pid) + self._run.plan.targets[series.target].name
+        return self.prefix(reader.pid) + self._plan.targets[series.target].name
 
     def _retire(self, name: str) -> set[str]:
         last: dict[str, Counts] = {}
@@ -134,7 +136,7 @@ class Totals:
 
     def _recall(self) -> None:
         """What a sender before this one had retired."""
-        by_target = {target.name: i for i, target in enumerate(self._run.plan.targets)}
+        by_target = {target.name: i for i, target in enumerate(self._plan.targets)}
         for name, last in self._log.read():
             for key, plain in last:
                 target = _target_of(key, by_target)

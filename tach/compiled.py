@@ -1,0 +1,116 @@
+"""A configuration as the launcher needs it, kept between runs so that YAML is parsed only once.
+
+Parsing costs more than all the rest of the start. What is kept lies in `$XDG_CACHE_HOME/tach` (or
+`~/.cache/tach`) and counts only while the file is the very one that was parsed. A configuration
+that takes values from the environment is never kept: they may be secrets.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import time
+
+from tach import __version__, layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tach.plan import Plan
+
+# A file changed this shortly before it was parsed may change again without a newer time stamp.
+_SETTLED_NS = 2_000_000_000
+
+
+class Compiled:
+    """`plan` is the whole plan as JSON, `agent` what the measured program reads: plain values."""
+
+    __slots__ = ("agent", "plan")
+
+    def __init__(self, plan: str, agent: dict[str, Any]) -> None:
+        self.plan = plan
+        self.agent = agent
+
+
+def load(path: str) -> Compiled:
+    """The configuration in the file at `path`. Raises `tach.config.ConfigErrors`."""
+    kept = _recall(path)
+    if kept is not None:
+        return kept
+    from tach import config
+
+    identity = _identity(path)
+    compiled = compile_plan(config.load(path))
+    _keep(path, identity, compiled)
+    return compiled
+
+
+def compile_plan(plan: Plan) -> Compiled:
+    """The plan in the form that is written into the run directory."""
+    targets: dict[str, list[tuple[int, str, tuple[str, ...]]]] = {}
+    for index, target in enumerate(plan.targets):
+        targets.setdefault(target.module, []).append((index, target.qualname, target.ignore))
+    agent = {"layout": layout.VERSION, "exit_timeout": plan.exit_timeout, "targets": targets}
+    return Compiled(plan.to_json(), agent)
+
+
+def _identity(path: str) -> tuple[str | int, ...] | None:
+    """What makes this file, in this state, for this tach, unlike any other."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (
+        __version__,
+        layout.VERSION,
+        path,
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _place(path: str) -> str | None:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
+        return None
+    name = os.path.abspath(path).replace("%", "%25").replace("/", "%2F")
+    return os.path.join(base, "tach", name) if len(name) < 200 else None
+
+
+def _recall(path: str) -> Compiled | None:
+    place = _place(path)
+    try:
+        with open(place or "", "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return None
+            identity, plan, agent = marshal.load(file)
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    return Compiled(plan, agent) if identity == _identity(path) else None
+
+
+def _keep(path: str, identity: tuple[str | int, ...] | None, compiled: Compiled) -> None:
+    place = _place(path)
+    if place is None or identity is None or identity != _identity(path):
+        return
+    try:
+        with open(path, "rb") as source:
+            if b"${" in source.read():
+                return
+            if time.time_ns() - os.fstat(source.fileno()).st_mtime_ns < _SETTLED_NS:
+                return
+        os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+        temporary = f"{place}.{os.getpid()}"
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(file, marshal.dumps((identity, compiled.plan, compiled.agent)))
+        finally:
+            os.close(file)
+        os.replace(temporary, place)
+    except OSError:
+        return  # without a place to keep it, it is parsed each time
