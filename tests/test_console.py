@@ -113,7 +113,7 @@ def test_targets_that_measured_nothing_are_told_with_the_reason(capsys) -> None:
             TargetStatus("shop.build", "shop:build", 3, "patched", ""),
             TargetStatus("build", "shop:other_build", 4, "patched", ""),
             TargetStatus("shop.idle", "shop:idle", 5, "patched", ""),
-            TargetStatus("shop.late", "shop.late:run", 6, "waiting", ""),
+            TargetStatus("shop.late", "shop.late:run", 6, "waiting", "not imported [yet]"),
             MISSING,
         ),
         troubles=["statsd: connection refused, 3 batches dropped"],
@@ -121,7 +121,7 @@ def test_targets_that_measured_nothing_are_told_with_the_reason(capsys) -> None:
     assert printed(capsys, given)[4:] == [
         "build (shop:other_build): patched, never called",
         "shop.idle (shop:idle): patched, never called",
-        "shop.late (shop.late:run): waiting",
+        "shop.late (shop.late:run): waiting: not imported [yet]",
         "api.gone (shop.api:gnoe): missing: shop.api has no 'gnoe'; did you mean 'gone'?",
         "trouble: statsd: connection refused, 3 batches dropped",
     ]
