@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from tach import config, config_targets, metrics, notifier_options, notifiers
+from tach.config import ConfigErrors, load
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = json.loads((ROOT / "tach" / "tach.schema.json").read_text())
+SCHEMA_OF_TARGET = SCHEMA["definitions"]["target"]["anyOf"][1]
+VALIDATOR = Draft7Validator(SCHEMA)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def parser_accepts(text: str) -> bool:
+    """Whether the parser makes a plan of the file."""
+    Path("tach.yaml").write_text(text)
+    try:
+        load("tach.yaml")
+    except ConfigErrors:
+        return False
+    return True
+
+
+def schema_accepts(text: str) -> bool:
+    """Whether an editor finds nothing wrong with the file."""
+    return VALIDATOR.is_valid(yaml.safe_load(text))
+
+
+RIGHT = [
+    "targets: {}",
+    "targets:\nnotifiers:\ndefaults:\nprefix:",
+    "x-any: [1, {a: b}]\ntargets: {a: p:f}",
+    "x-a: &a {metrics: [count]}\ntargets: {a: {<<: *a, function: 'p.q:C.f'}}",
+    "prefix: nova.{host}.{program}-{pid}",
+    "prefix: ''",
+    "prefix: 12",
+    "interval: 500ms",
+    "interval: 0.1",
+    "interval: '2'",
+    "interval: ${TACH_UNSET:-1s}",
+    "exit_timeout: 0",
+    "exit_timeout: 365d",
+    "notifiers: {a: {type: console}}",
+    "notifiers: {a: {type: console, every: 10s, format: json, file: out.json}}",
+    "notifiers: {a: {type: console, every: null, file: ~}}",
+    "notifiers: {a: {type: statsd, host: on, port: 1, timeout: 1.5, max_packet: 1KiB}}",
+    "notifiers: {a: {type: statsd, path: /run/s, transport: unix, max_lines: 100}}",
+    "notifiers: {a: {type: statsd, port: '${TACH_UNSET:-1}', resolve_every: 5m}}",
+    "notifiers: {1: {type: console}}\ntargets: {a: {function: 'p:f', notifiers: [1]}}",
+    "defaults: {metrics: timing, notifiers: console}",
+    "defaults: {metrics: [timing, count, exceptions], notifiers: [console]}",
+    "targets: {a.b-c: 'p.q.r:C.D.f', größe: 'p:größe'}",
+    "targets: {a: {function: 'p:f', metrics: count, ignore: KeyError, enabled: false}}",
+    "targets: {a: {function: 'p:f', ignore: [StopIteration, 'p.q:C.D'], enabled: yes}}",
+    "targets: {a: {function: 'p:f', ignore: [], enabled: '${TACH_UNSET:-no}'}}",
+    "targets: {a: '${TACH_UNSET:-p}:f'}",
+]
+WRONG = [
+    "- a",
+    "text",
+    "intervall: 1s",
+    "interval: fast",
+    "interval: 0.05",
+    "interval: -1s",
+    "interval: [1s]",
+    "interval:",
+    "interval: 40000000",
+    "exit_timeout: -1",
+    "exit_timeout: true",
+    "prefix: [a]",
+    "prefix: a.{hots}",
+    "prefix: a..b",
+    "prefix: a.",
+    "prefix: a}",
+    "notifiers: [a]",
+    "notifiers: {a: console}",
+    "notifiers: {a: }",
+    "notifiers: {a: {host: b}}",
+    "notifiers: {a: {type: [b]}}",
+    "notifiers: {a: {type: console, port: 1}}",
+    "notifiers: {a: {type: console, format: xml}}",
+    "notifiers: {a: {type: console, every: soon}}",
+    "notifiers: {a: {type: console, file: ''}}",
+    "notifiers: {a: {type: statsd, host: }}",
+    "notifiers: {a: {type: statsd, host: [b]}}",
+    "notifiers: {a: {type: statsd, port: '8125'}}",
+    "notifiers: {a: {type: statsd, port: 70000}}",
+    "notifiers: {a: {type: statsd, port: 1.5}}",
+    "notifiers: {a: {type: statsd, transport: smtp}}",
+    "notifiers: {a: {type: statsd, max_packet: 1Kilo}}",
+    "notifiers: {a: {type: statsd, hots: b}}",
+    "defaults: [timing]",
+    "defaults: {enabled: true}",
+    "defaults: {metrics: []}",
+    "defaults: {metrics: {timing: 1}}",
+    "targets: [p:f]",
+    "targets: {a: }",
+    "targets: {a: [p:f]}",
+    "targets: {a: 1}",
+    "targets: {a: p.f}",
+    "targets: {a: 'p:*'}",
+    "targets: {a: 'p:'}",
+    "targets: {a: '1p:f'}",
+    "targets: {a..b: 'p:f'}",
+    "targets: {'': 'p:f'}",
+    "targets: {'a.{args.b}': 'p:f'}",
+    "targets: {a: {metrics: [timing]}}",
+    "targets: {a: {function: }}",
+    "targets: {a: {function: 'p:f', metrics: }}",
+    "targets: {a: {function: 'p:f', metrics: []}}",
+    "targets: {a: {function: 'p:f', metrics: [[timing]]}}",
+    "targets: {a: {function: 'p:f', notifiers: []}}",
+    "targets: {a: {function: 'p:f', ignore: p.C}}",
+    "targets: {a: {function: 'p:f', ignore: [1]}}",
+    "targets: {a: {function: 'p:f', enabled: 1}}",
+    "targets: {a: {function: 'p:f', enabled: 'true'}}",
+    "targets: {a: {function: 'p:f', event: b}}",
+]
+# What takes more than a schema: other entries of the file, the machine, or what is installed.
+ONLY_THE_PARSER_KNOWS = [
+    "targets: {a: 'p:f', a: 'p:g'}",
+    "targets: {a b: 'p:f', a_b: 'p:g'}",
+    "targets: {a: {function: 'p:f', metrics: timming}}",
+    "targets: {a: {function: 'p:f', notifiers: nobody}}",
+    "targets: {a: {function: 'p:f', ignore: KeyErorr}}",
+    "targets: {a: '${TACH_UNSET}:f'}",
+    "notifiers: {a: {type: statd}}",
+    "notifiers: {a: {type: statsd, transport: unix}}",
+    "notifiers: {a: {type: statsd, port: '${TACH_UNSET:-high}'}}",
+]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_what_is_right_is_right_for_both(text: str) -> None:
+    """The parser and the schema accept the same files."""
+    assert (parser_accepts(text), schema_accepts(text)) == (True, True)
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_is_wrong_for_both(text: str) -> None:
+    """The parser and the schema refuse the same files."""
+    assert (parser_accepts(text), schema_accepts(text)) == (False, False)
+
+
+@pytest.mark.parametrize("text", ONLY_THE_PARSER_KNOWS)
+def test_the_schema_is_never_stricter_than_it_can_know(text: str) -> None:
+    """What depends on more than the shape of the file is left to the parser."""
+    assert (parser_accepts(text), schema_accepts(text)) == (False, True)
+
+
+def test_the_schema_is_a_schema() -> None:
+    """An editor can use it."""
+    Draft7Validator.check_schema(SCHEMA)
+
+
+def test_the_example_fits_the_schema() -> None:
+    """The example that names the schema is right by it, and names it by a path that exists."""
+    text = (ROOT / "tach.yaml.example").read_text()
+    first = text.splitlines()[0]
+
+    assert schema_accepts(text)
+    assert (ROOT / first.partition("$schema=")[2]).samefile(ROOT / "tach" / "tach.schema.json")
+
+
+def test_the_schema_has_the_keys_of_the_parser() -> None:
+    """A key that the parser knows is in the schema, and no other."""
+    assert set(SCHEMA["properties"]) == set(config.KEYS)
+    assert set(SCHEMA["properties"]["defaults"]["properties"]) == set(config_targets.DEFAULTS_KEYS)
+    assert set(SCHEMA_OF_TARGET["properties"]) == set(config_targets.TARGET_KEYS)
+
+
+def test_the_schema_has_the_built_in_types() -> None:
+    """Editors can complete the metric types and the notifier types."""
+    definitions = SCHEMA["definitions"]
+    types = definitions["notifier"]["properties"]["type"]["anyOf"][0]["enum"]
+
+    assert set(definitions["metric"]["anyOf"][0]["enum"]) == set(metrics.BUILTIN)
+    assert set(types) == set(notifiers.BUILTIN)
+
+
+@pytest.mark.parametrize("name", notifiers.BUILTIN)
+def test_the_schema_has_the_options_of_the_notifiers(name: str) -> None:
+    """The options of a built-in notifier are the keyword arguments of its class."""
+    options, _ = notifier_options.parameters(notifiers.load(name))
+
+    assert set(SCHEMA["definitions"][name]["properties"]) == {"type", *options}
+
+
+def test_the_example_shows_every_key_and_option() -> None:
+    """Whatever the schema allows stands in the example, if only in a comment."""
+    text = (ROOT / "tach.yaml.example").read_text()
+    keys = [*SCHEMA["properties"], *SCHEMA_OF_TARGET["properties"]]
+    keys += [key for name in notifiers.BUILTIN for key in SCHEMA["definitions"][name]["properties"]]
+
+    assert [key for key in keys if f"{key}:" not in text] == []
+
+
+def one_of(*values: Any) -> st.SearchStrategy[Any]:
+    """One of some right and wrong values."""
+    return st.sampled_from(values)
+
+
+NAMES = one_of("timing", ["count"], ["timing", "exceptions"], [], None, {}, [["count"]])
+TARGETS = st.fixed_dictionaries(
+    {},
+    optional={
+        "function": one_of("p:f", "p.q:C.f", "p.f", "p:*", "${TACH_UNSET:-p}:f", None, [], 1),
+        "metrics": NAMES,
+        "notifiers": one_of("n", ["n"], [], None, {"n": 1}),
+        "ignore": one_of("KeyError", ["p:C", "OSError"], [], "p.C", 1, None, {}),
+        "enabled": one_of(True, False, "true", 1, None, []),
+        "event": one_of("a"),
+    },
+)
+NOTIFIERS = st.fixed_dictionaries(
+    {"type": one_of("console", "statsd")},
+    optional={
+        "every": one_of(1, "10s", "1.5h", None, "x", []),
+        "format": one_of("json", "table", "xml", None, 1),
+        "host": one_of("a", 1, True, None, []),
+        "port": one_of(1, 65535, 0, "1", 1.5, None, {}),
+        "timeout": one_of(1, "500ms", "x", None, [1]),
+        "max_packet": one_of(1432, "1KiB", "1KB", "1K", 1.5, None),
+    },
+)
+FILES = st.fixed_dictionaries(
+    {"notifiers": st.fixed_dictionaries({"n": NOTIFIERS | one_of({"type": "console"})})},
+    optional={
+        "prefix": one_of("a", "a.{host}", "{pid}", "", "a.", "{x}", "{", None, 1, []),
+        "interval": one_of(1, 0.1, 0.01, "1s", "5x", None, True, []),
+        "exit_timeout": one_of(0, "0s", -1, "1d", None, {}),
+        "defaults": st.fixed_dictionaries({}, optional={"metrics": NAMES}) | one_of(None, [], 1),
+        "targets": st.dictionaries(
+            one_of("a", "b.c", "d e", "f..g", "{h}"),
+            TARGETS | one_of("p:f", "p", None, []),
+            max_size=2,
+        ),
+        "x-y": one_of(1, None),
+        "event": one_of("a"),
+    },
+)
+
+
+@settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(FILES)
+def test_parser_and_schema_agree(file: dict[str, Any]) -> None:
+    """Whatever is put together from right and wrong pieces, both say the same."""
+    text = yaml.safe_dump(file)
+
+    assert parser_accepts(text) == schema_accepts(text), text
