@@ -44,7 +44,7 @@ setup(
     install_requires=[
         "PyYAML>=5.4",
         "rich>=12",
-        "statsd>=4.0",
+        "statsd>=3.3",
         "wrapt>=1.14,!=2.2.0,!=2.2.1",
     ],
     extras_require={
