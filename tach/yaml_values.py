@@ -90,12 +90,12 @@ class Values:
         if not self._has_known_tag(node, where):
             return None
         own: dict[str, Entry] = {}
-        merged: dict[str, Entry] = {}
+        merges: dict[str, Entry] = {}
         for key, value in node.value:
-            if key.tag == MERGE:
-                merged = {**self._merged(value, where), **merged}
-            else:
-                self._add_entry(own, key, value, where)
+            self._add_entry(merges if key.tag == MERGE else own, key, value, where)
+        merged: dict[str, Entry] = {}
+        for merge in merges.values():
+            merged = self._merged(merge.node, where)
         return {**own, **{key: entry for key, entry in merged.items() if key not in own}}
 
     def items(self, node: yaml.Node, where: str, expected: str) -> list[yaml.Node] | None:

@@ -26,6 +26,7 @@ LARGEST_DATAGRAM = 65507
 LONGEST_UNIX_PATH = 107
 # Any count below 2^64 can be written as that many powers of two: see `rates`.
 FEWEST_LINES = 64
+USUAL_PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 # The kernel keeps some 80 full datagrams for a daemon that is busy, and loses the rest: at this
 # pace it may be busy for 40 ms.
 BURST = 10
@@ -147,18 +148,32 @@ class Statsd:
 def histogram_lines(name: str, durations: Histogram, most: int) -> Iterator[str]:
     """At most `most` lines that stand for the whole distribution, as `name:value|ms|@rate`.
 
-    The daemon sorts the values it gets and ignores their rates, so the values are the m evenly
-    spaced quantiles (i + 0.5) / m: the middle of each m-th of the calls. A percentile that it
-    computes is then the true one of a rank at most 1/m away, and the greatest value of all is not
-    among the lines.
+    The daemon sorts the values it gets and ignores their rates, so the values are m evenly spaced
+    quantiles: see `_fractions`.
     """
     count = durations.count
     if not count:
         return
     exponents = rates(count, most)
-    middles = [(i + 0.5) / len(exponents) for i in range(len(exponents))]
-    for exponent, value in zip(exponents, durations.quantiles(middles), strict=True):
+    fractions = _fractions(len(exponents), whole=len(exponents) == count)
+    for exponent, value in zip(exponents, durations.quantiles(fractions), strict=True):
         yield f"{name}:{value:.6f}|ms{_rate(exponent)}"
+
+
+def _fractions(lines: int, whole: bool) -> list[float]:
+    """Which quantiles the lines hold, ascending: every call's own where there is a line for each.
+
+    Else line i holds (i + 1) / lines, because the daemon takes line round(p * lines) for percentile
+    p; for the usual ones that line holds exactly p. The last, which would be the greatest of all
+    with the weight of many, holds the middle of its share.
+    """
+    if whole:
+        return [(i + 0.5) / lines for i in range(lines)]
+    fractions = [(i + 1) / lines for i in range(lines)]
+    for percentile in USUAL_PERCENTILES:
+        fractions[round(percentile * lines) - 1] = percentile
+    fractions[-1] = (lines - 0.5) / lines
+    return fractions
 
 
 def rates(count: int, most: int) -> list[int]:
