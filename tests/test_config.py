@@ -389,6 +389,10 @@ FUNCTION = "package.module:Class.method"
             "targets: {a: 'p:*'}",
             "1: targets.a: wildcards are not supported yet: 'p:*'; name one function",
         ),
+        (
+            "targets: {a: {<<: {}, function: 'p:f', <<: {}}}",
+            "1: targets.a: duplicate key '<<'; the first one is on line 1, remove one of them",
+        ),
         ("targets: {? [a] : 'p:f'}", "1: targets: expected a name as key, got a list"),
         (
             "targets: {a: {<<: 1, function: 'p:f'}}",
