@@ -27,7 +27,7 @@ types: ## check the type annotations
 	@$(RUN) test,dev mypy
 
 bench: ## measure what a measured call costs, and the start, and the sender
-	@$(RUN) demo,bench python benchmarks/run.py $(ARGS)
+	@$(RUN) bench python benchmarks/run.py $(ARGS)
 
 clean: ## remove everything that make has made
 	rm -rf .venv node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
