@@ -6,6 +6,7 @@ import os
 import sys
 
 _PYTHON_NAMES = ("python", "pypy")
+_VERSION = "0123456789.td"  # what may follow: python3.13t, for one
 # options of the interpreter that keep it from reading PYTHONPATH or from importing site
 _BLIND = {"I": "isolated mode", "E": "ignoring PYTHON* variables", "S": "without site"}
 _WITH_VALUE = ("W", "X", "c", "m")
@@ -41,6 +42,8 @@ def resolve(arguments: list[str]) -> Command:
             raise CannotStart(f"{first} needs {'a module' if first == '-m' else 'code'}", 2)
         name = arguments[1] if first == "-m" else "python"
         return Command(sys.executable, [sys.executable, *arguments], name)
+    if first.startswith("-"):
+        raise CannotStart(f"{first} is no program; only -m and -c may stand in its place", 2)
     file = _find(first)
     name = os.path.basename(first).removesuffix(".py")
     if file.endswith(".py") and not os.access(file, os.X_OK):
@@ -77,35 +80,44 @@ def _on_path(name: str) -> str | None:
 def _check_interpreter(file: str, arguments: list[str]) -> None:
     """Refuse a Python that would not load tach; other programs may start a Python later."""
     python, options = _shebang(file)
+    advice = f", or name its Python yourself: tach CONFIG python {file}"
     if python is None:
-        if not os.path.basename(file).startswith(_PYTHON_NAMES):
+        if not _is_python(file):
             return
-        python, options = file, arguments
+        python, options, advice = file, arguments, ""
     blind = _blind_option(options)
     if blind:
         raise CannotStart(
             f"{file} runs Python with -{blind} ({_BLIND[blind]}), which keeps tach out; "
-            f"start it without that option, or name the script after an interpreter: "
-            f"tach CONFIG python {file}",
+            f"start it without that option{advice}",
             2,
         )
     if not _is_own(python):
         _check_foreign(python, file)
 
 
+def _is_python(file: str) -> bool:
+    return os.path.basename(file).rstrip(_VERSION) in _PYTHON_NAMES
+
+
 def _shebang(file: str) -> tuple[str | None, list[str]]:
-    """The Python that a script's first line names, and its options; (None, []) if it names none."""
+    """The Python that a script's first line names, and its options; (None, []) if it names none.
+
+    Raises CannotStart where the interpreter that it names is not there.
+    """
     try:
         with open(file, "rb") as script:
             line = script.readline(512)
     except OSError:
         return None, []
-    if not line.startswith(b"#!"):
-        return None, []
-    words = line[2:].decode("utf-8", "replace").split()
+    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
+    if words and not os.access(words[0], os.X_OK):
+        raise CannotStart(f"{file}: its interpreter {words[0]} cannot be executed", 126)
     if words and os.path.basename(words[0]) == "env":
-        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    if not words or not os.path.basename(words[0]).startswith(_PYTHON_NAMES):
+        del words[0]
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            del words[0]
+    if not words or not _is_python(words[0]):
         return None, []
     python = words[0] if "/" in words[0] else _on_path(words[0])
     return python, words[1:]
@@ -148,7 +160,12 @@ def _check_foreign(python: str, file: str) -> None:
         f"assert layout.VERSION == {layout.VERSION}, 'its tach is of another version'\n"
     )
     found = subprocess.run(
-        [python, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [python, "-c", code],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     if found.returncode:
         last = (found.stderr.strip().splitlines() or ["it does not run"])[-1]

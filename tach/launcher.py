@@ -5,8 +5,10 @@ The program keeps the launcher's pid, arguments, terminal, signals and exit stat
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import signal
 import sys
 
 from tach import interpreter, layout, rundir
@@ -24,7 +26,7 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
     try:
         command = interpreter.resolve(arguments)
     except interpreter.CannotStart as error:
-        print(f"tach: {error}", file=sys.stderr)
+        _say(str(error))
         return error.status
     environment = dict(os.environ)
     if compiled.agent["targets"]:
@@ -33,20 +35,35 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
             _leave_sender(run)
             environment = rundir.environment(run)
         except OSError as error:
-            print(f"tach: not measuring: no run directory ({error})", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return _execute(command, environment)
+            _say(f"not measuring: no run directory ({error})")
+    _restore_signals()
+    try:
+        _execute(command, environment)
+    except OSError as error:
+        _say(f"cannot execute {command.file}: {error.strerror}")
+    return 126
 
 
-def _execute(command: interpreter.Command, environment: dict[str, str]) -> int:
+def _say(message: str) -> None:
+    if sys.stderr is not None:  # it is closed: print would turn to the program's stdout
+        print(f"tach: {message}", file=sys.stderr, flush=True)
+
+
+def _restore_signals() -> None:
+    """Undo what Python did to the signals that an executed program inherits as ignored."""
+    for each in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(each, signal.SIG_DFL)
+
+
+def _execute(command: interpreter.Command, environment: dict[str, str]) -> None:
+    """Become the program. Raises OSError where that is not possible."""
     try:
         os.execve(command.file, command.argv, environment)
     except OSError as error:
-        if error.errno == 8:  # ENOEXEC: a script without a first line that names its interpreter
-            os.execve("/bin/sh", ["sh", command.file, *command.argv[1:]], environment)
-        print(f"tach: cannot execute {command.file}: {error.strerror}", file=sys.stderr)
-        return 126
+        if error.errno != errno.ENOEXEC:
+            raise
+    # a script without a first line that names its interpreter
+    os.execve("/bin/sh", ["sh", command.file, *command.argv[1:]], environment)
 
 
 def _leave_sender(run: rundir.Run) -> None:
@@ -54,7 +71,10 @@ def _leave_sender(run: rundir.Run) -> None:
 
     The lock is taken here and inherited: from the program's first moment on, a sender lives.
     """
-    lock = os.open(os.path.join(run.directory, layout.SENDER_LOCK), os.O_RDWR)
+    opened = os.open(os.path.join(run.directory, layout.SENDER_LOCK), os.O_RDWR)
+    # away from 0, 1 and 2, which the sender replaces: here they may have been closed
+    lock = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(opened)
     fcntl.flock(lock, fcntl.LOCK_EX)
     child = os.fork()
     if child:
