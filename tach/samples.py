@@ -16,7 +16,8 @@ class Sample(NamedTuple):
 
     `name` is `<series>.<suffix>`, sanitised, prefix included. A counter's value is what was added
     in the interval, a gauge's what holds at its end, a histogram's the calls of the interval (in
-    milliseconds for times).
+    milliseconds for times). `slot` numbers the process for notifiers that ask for each apart: the
+    least number that no living process of the run has, None for all processes together.
     """
 
     name: str
@@ -25,6 +26,19 @@ class Sample(NamedTuple):
     timestamp: float
     series: str
     suffix: str
+    slot: int | None = None
+
+
+class Event(NamedTuple):
+    """One notification, as the measured program wrote it down.
+
+    `message` is the whole message in oslo's format 1.0 as ASCII JSON; the rest is taken from it.
+    """
+
+    message: bytes
+    event_type: str
+    priority: str
+    message_id: str
 
 
 class TargetStatus(NamedTuple):
@@ -59,8 +73,13 @@ class Notifier(Protocol):
     It lives in the sender process, in a thread of its own: it may block (within its time-outs) and
     may raise; a batch whose `send` raised is offered again, with backoff, until it is too old.
     Optional attributes: `interval` (seconds between batches, None for the configuration's),
-    `cumulative` (True: samples hold the totals since the start of the run), `tallies` (a dict of
-    counters about itself, such as bytes and packets, reported as self-metrics).
+    `aligned` (True: batches end at whole multiples of the interval since the epoch), `cumulative`
+    (True: samples hold the totals since the start of the run), `idle` (True: series without news
+    are included), `per_process` (True: samples of each process apart, with their `slot`), `tallies`
+    (a dict of counters about itself, such as bytes and packets, reported as self-metrics).
+    Optional methods: `warm_up()`, called before the first batch; `deliver(events)` for those that
+    can send events: takes a sequence of `Event` and returns as many bools, True for each that the
+    receiver has confirmed; it may raise, then none is.
     """
 
     def send(self, batch: Batch) -> None:

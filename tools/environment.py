@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +42,16 @@ class Environment:
         """Make the environment and install tach with `extras` into it, unless that is done."""
         HOME.mkdir(exist_ok=True)
         with _alone():
-            installed = self._installed()
-            if installed is not None and extras <= installed:
+            done = self._done()
+            extras = extras | set(done.get("extras", ()))
+            wanted = {"made": self._identity(), "of": self._digest(), "extras": sorted(extras)}
+            if done == wanted:
                 return
             print(f"setting up {self.directory.relative_to(ROOT)}", flush=True)
-            if installed is None:
+            if not done:
                 self._make()
-            extras = extras | (installed or set())
             self._install(extras)
-            stamp = {"digest": self._digest(), "extras": sorted(extras)}
-            self._stamp.write_text(json.dumps(stamp), encoding="utf-8")
+            self._stamp.write_text(json.dumps(wanted), encoding="utf-8")
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a command that is to run in it."""
@@ -60,16 +60,20 @@ class Environment:
         path = os.pathsep.join([str(self._bin), os.environ.get("PATH", os.defpath)])
         return {**kept, "PATH": path, "VIRTUAL_ENV": str(self.directory)}
 
-    def _installed(self) -> set[str] | None:
-        """The extras that are installed already; None if the environment is missing or stale."""
+    def _done(self) -> dict[str, Any]:
+        """What the last set-up has done; nothing if the environment must be made anew."""
         try:
-            stamp = json.loads(self._stamp.read_text(encoding="utf-8"))
+            done = json.loads(self._stamp.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return None
-        return set(stamp["extras"]) if stamp["digest"] == self._digest() else None
+            return {}
+        return done if done.get("made") == self._identity() else {}
+
+    def _identity(self) -> list[str]:
+        """An environment is of no use any more when its interpreter or itself has moved."""
+        return [str(self.directory), self.python.executable, self.python.full]
 
     def _digest(self) -> str:
-        digest = hashlib.sha256(repr((ROOT, self.python)).encode())
+        digest = hashlib.sha256()
         files = [ROOT / source for source in SOURCES]
         for file in [*files, self.constraints] if self.constraints else files:
             digest.update(file.read_bytes())
