@@ -57,7 +57,7 @@ class Totals:
             "program": names.sanitise(self._run.program.replace(".", "_")),
             "pid": str(pid),
         }
-        return template.format(**fields) + "."
+        return names.sanitise(template.format(**fields)) + "."
 
     def read(self) -> set[str]:
         """Take up new segments and series; the names of those that changed since the last read."""
