@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 
@@ -47,18 +48,31 @@ def base() -> str:
 
 def create(compiled: Compiled, main_pid: int, program: str, argv: list[str]) -> Run:
     """Make the run's directory with all that its processes read. Raises OSError."""
-    directory = _make_directory(main_pid)
-    run = Run(directory, main_pid, program, argv, compiled.plan)
-    agent = {**compiled.agent, "main_pid": main_pid}
+    run = Run(_make_directory(main_pid), main_pid, program, argv, compiled.plan)
+    try:
+        _fill(run, compiled)
+    except OSError:
+        _remove(run)
+        raise
+    return run
+
+
+def _fill(run: Run, compiled: Compiled) -> None:
+    agent = {**compiled.agent, "main_pid": run.main_pid}
     _write(run, layout.AGENT_PLAN, marshal.dumps(agent, 2))  # 2: every Python reads it
-    _write(run, layout.RUN, marshal.dumps((main_pid, program, argv, compiled.plan), 2))
+    _write(run, layout.RUN, marshal.dumps((run.main_pid, run.program, run.argv, run.plan), 2))
     for name in (layout.JOURNAL, layout.SENDER_LOCK):
         _write(run, name, b"")
-    os.mkfifo(os.path.join(directory, layout.WAKE), 0o600)
-    bootstrap = os.path.join(directory, layout.BOOTSTRAP)
+    os.mkfifo(os.path.join(run.directory, layout.WAKE), 0o600)
+    bootstrap = os.path.join(run.directory, layout.BOOTSTRAP)
     os.mkdir(bootstrap, 0o700)
     os.symlink(_BOOTSTRAP_FILE, os.path.join(bootstrap, "sitecustomize.py"))
-    return run
+
+
+def _remove(run: Run) -> None:
+    import shutil
+
+    shutil.rmtree(run.directory, ignore_errors=True)
 
 
 def _make_directory(main_pid: int) -> str:
@@ -84,8 +98,9 @@ def environment(run: Run) -> dict[str, str]:
 
     Another run's bootstrap directory is left out: tach under tach counts each call once.
     """
-    old = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [path for path in old if path and not _is_bootstrap(path)]
+    old = os.environ.get("PYTHONPATH")
+    # an empty element of the user's own means the current directory, so it stays
+    kept = [path for path in old.split(os.pathsep) if not _is_bootstrap(path)] if old else []
     bootstrap = os.path.join(run.directory, layout.BOOTSTRAP)
     return {**os.environ, "PYTHONPATH": os.pathsep.join([bootstrap, *kept])}
 
@@ -99,6 +114,7 @@ def _write(run: Run, name: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     file = os.open(os.path.join(run.directory, name), flags, 0o600)
     try:
-        os.write(file, data)
+        if os.write(file, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(file)

@@ -106,4 +106,4 @@ class Metric(Protocol):
     """Makes the samples of one metric type out of what the probe recorded."""
 
     def measurements(self, activity: Activity) -> Iterator[tuple[str, Kind, float | Histogram]]:
-        """The (suffix, kind, value) of each series that this type reports."""
+        """The (suffix, kind, value) of each series that this type reports, zeros included."""

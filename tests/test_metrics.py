@@ -38,9 +38,10 @@ def test_timing_is_a_histogram_in_milliseconds() -> None:
     assert durations.max == pytest.approx(6.0)
 
 
-def test_timing_of_no_call_is_nothing() -> None:
-    """A distribution of nothing is not reported."""
-    assert measured("timing", NOTHING) == {}
+def test_timing_of_no_call_is_an_empty_distribution() -> None:
+    """Where no call ended, `.duration` is a histogram of nothing."""
+    kind, durations = measured("timing", NOTHING)["duration"]
+    assert (kind, durations.count) == ("histogram", 0)
 
 
 def test_count_is_the_calls_that_ended() -> None:
@@ -60,11 +61,13 @@ def test_exceptions_are_counted_in_all_and_by_class() -> None:
     }
 
 
-def test_no_exception_is_no_sample() -> None:
-    """`exceptions` reports nothing that is 0."""
-    assert measured("exceptions", NOTHING) == {}
-    only_cancelled = NOTHING._replace(cancelled=1)
-    assert measured("exceptions", only_cancelled) == {"cancelled": ("counter", 1)}
+def test_no_exception_is_zero() -> None:
+    """`exceptions` reports zeros too; only classes that were never raised are absent."""
+    assert measured("exceptions", NOTHING) == {
+        "errors": ("counter", 0),
+        "cancelled": ("counter", 0),
+        "ignored": ("counter", 0),
+    }
 
 
 @REGISTRIES

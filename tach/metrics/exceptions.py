@@ -14,13 +14,9 @@ class Exceptions:
     """The calls that raised: `.errors`, `.errors.by_type.<Class>`, `.cancelled`, `.ignored`."""
 
     def measurements(self, activity: Activity) -> Iterator[tuple[str, Kind, float | Histogram]]:
-        """One counter each, but none that is 0."""
-        counts = {
-            "errors": activity.errors,
-            **{f"errors.by_type.{name}": n for name, n in activity.errors_by_type.items()},
-            "cancelled": activity.cancelled,
-            "ignored": activity.ignored,
-        }
-        for suffix, count in counts.items():
-            if count:
-                yield suffix, "counter", count
+        """One counter each, 0 included."""
+        yield "errors", "counter", activity.errors
+        for name, count in activity.errors_by_type.items():
+            yield f"errors.by_type.{name}", "counter", count
+        yield "cancelled", "counter", activity.cancelled
+        yield "ignored", "counter", activity.ignored

@@ -16,6 +16,5 @@ class Timing:
     """The wall time in milliseconds of each call that ended, normally or not: `.duration`."""
 
     def measurements(self, activity: Activity) -> Iterator[tuple[str, Kind, float | Histogram]]:
-        """The durations, unless no call ended."""
-        if activity.durations.count:
-            yield "duration", "histogram", activity.durations.scaled(MILLISECONDS)
+        """The durations, also where no call ended."""
+        yield "duration", "histogram", activity.durations.scaled(MILLISECONDS)

@@ -10,7 +10,7 @@ from collections import Counter
 from tach import layout
 from tach.plan import Plan, TargetPlan
 from tach.samples import TargetStatus
-from tach.sender.totals import ProcessKey
+from tach.sender.slots import ProcessKey
 
 log = logging.getLogger("tach.sender")
 

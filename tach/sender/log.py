@@ -57,8 +57,12 @@ class RecordLog:
 
     def replace(self, record: Any) -> None:
         """Put one record in the place of all. Raises OSError."""
+        self.replace_all([record])
+
+    def replace_all(self, records: list[Any]) -> None:
+        """Put these records in the place of all. Raises OSError."""
         temporary = f"{self._path}.new"
-        data = _packed(record)
+        data = b"".join(_packed(record) for record in records)
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, self._path)

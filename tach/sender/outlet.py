@@ -46,6 +46,9 @@ class Outlet:
         own = getattr(notifier, "interval", None)
         self.interval: float = interval if own is None else own
         self.cumulative = bool(getattr(notifier, "cumulative", False))
+        self.aligned = bool(getattr(notifier, "aligned", False))
+        self.idle = bool(getattr(notifier, "idle", False))
+        self.per_process = bool(getattr(notifier, "per_process", False))
         self.tallies: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self._make = make
@@ -56,7 +59,8 @@ class Outlet:
         self._taken: dict[str, Counts] = {}
         self._failures = 0
         self._retry_at = 0.0
-        self._due = time.monotonic() + self.interval
+        self._due = 0.0
+        self._set_due(time.time())
         self.finished = False
         self._condition = threading.Condition()
         self._wanted: str | None = None  # "tick", "flush", "final" or "stop"
@@ -82,13 +86,25 @@ class Outlet:
         series, self._changed = self._changed, set()
         return series
 
+    def wait(self, now: float) -> float:
+        """How many seconds after `now` (of the epoch) the next batch is due; inf for never."""
+        if self._due - now > self.interval:  # the clock was set back
+            self._set_due(now)
+        return max(0.0, self._due - now)
+
     def tick(self, now: float) -> None:
-        """Let it make a batch if one is due at `now` (monotonic)."""
-        if now >= self._due:
-            self._due = max(self._due + self.interval, now)
+        """Let it make a batch if one is due at `now` (seconds of the epoch)."""
+        if self.wait(now) == 0.0:
+            self._set_due(now)
             with self._condition:
                 self._wanted = self._wanted or "tick"
                 self._condition.notify_all()
+
+    def _set_due(self, now: float) -> None:
+        if self.aligned:
+            self._due = (now // self.interval + 1) * self.interval
+        else:
+            self._due = now + self.interval
 
     def ask(self, what: str) -> None:
         """Ask for a "flush" now, the "final" one, or to "stop"; a cumulative one flushes once."""

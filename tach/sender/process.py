@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping
 
 from tach import layout, metrics, notifiers, rundir
+from tach.histogram import Histogram
 from tach.plan import NotifierPlan, Plan
 from tach.rundir import Run
-from tach.samples import Batch, Metric, Sample
+from tach.samples import Batch, Kind, Metric, Sample
 from tach.sender import leftovers
 from tach.sender.counts import NOTHING, Counts
 from tach.sender.journal import JournalReader
@@ -130,13 +131,17 @@ class Sender:
             outlet.changed(set(self._totals.series))
         while not self._over():
             for outlet in self._outlets:
-                outlet.tick(time.monotonic())
+                outlet.tick(time.time())
             if self._journal.closing and not os.path.exists(self._flushed):
                 self._acknowledge()
-            self._processes.poll.poll(self._plan.interval * 1000)
+            self._processes.poll.poll(self._until_due() * 1000)
             self._drain_wake()
             self._read()
         self._finish()
+
+    def _until_due(self) -> float:
+        now = time.time()
+        return min([self._plan.interval, *(outlet.wait(now) for outlet in self._outlets)])
 
     @property
     def _flushed(self) -> str:
@@ -196,28 +201,39 @@ class Sender:
         samples: list[Sample] = []
         totals: dict[str, Counts] = {}
         with self._lock:
-            wanted = set(self._totals.series) if outlet.cumulative else outlet.take_changed()
+            changed = outlet.take_changed()
+            wanted = set(self._totals.series) if outlet.cumulative or outlet.idle else changed
             for name in sorted(wanted):
-                target = self._plan.targets[self._totals.series[name].target]
-                if outlet.name in target.notifiers:
-                    totals[name] = self._totals.series[name].counts()
-                    before = taken.get(name, NOTHING)
-                    samples += self._samples(name, target.metrics, totals[name], before, now)
+                if outlet.name in self._plan.targets[self._totals.series[name].target].notifiers:
+                    samples += self._news(outlet, name, taken, totals, now)
             statuses = self._journal.targets() if outlet.cumulative else []
             troubles = self._journal.troubles() if outlet.cumulative else []
         samples += self._self_samples(outlet, now, bool(samples))
         batch = Batch(samples, start, now, statuses, troubles, final)
         return Pending(batch, {} if outlet.cumulative else totals)
 
-    def _samples(
-        self, name: str, types: tuple[str, ...], now: Counts, before: Counts, timestamp: float
+    def _news(
+        self,
+        outlet: Outlet,
+        name: str,
+        taken: Mapping[str, Counts],
+        totals: dict[str, Counts],
+        timestamp: float,
     ) -> list[Sample]:
-        activity = now.since(before)
-        return [
-            Sample(f"{name}.{suffix}", kind, value, timestamp, name, suffix)
-            for metric in types
-            for suffix, kind, value in self._metric(metric).measurements(activity)
-        ]
+        """The samples of one series since `taken`; what they lead up to goes into `totals`."""
+        total = self._totals.series[name]
+        by_slot = total.counts_by_slot() if outlet.per_process else {None: total.counts()}
+        samples = []
+        for slot, counts in by_slot.items():
+            key = name if slot is None else f"{name}#{slot}"
+            totals[key] = counts
+            activity = counts.since(NOTHING if outlet.cumulative else taken.get(key, NOTHING))
+            for metric in self._plan.targets[total.target].metrics:
+                for suffix, kind, value in self._metric(metric).measurements(activity):
+                    if outlet.idle or _is_news(kind, value):
+                        full = f"{name}.{suffix}"
+                        samples.append(Sample(full, kind, value, timestamp, name, suffix, slot))
+        return samples
 
     def _metric(self, name: str) -> Metric:
         if name not in self._metrics:
@@ -233,6 +249,12 @@ class Sender:
             Sample(f"{series}.{name}", "counter", count, now, series, name)
             for name, count in sorted(outlet.self_metrics().items())
         ]
+
+
+def _is_news(kind: Kind, value: float | Histogram) -> bool:
+    if isinstance(value, Histogram):
+        return bool(value.blocks)
+    return kind == "gauge" or value != 0
 
 
 def main(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from tach.sender.totals import ProcessKey
+from tach.sender.slots import ProcessKey
 
 
 class Processes:

@@ -58,6 +58,7 @@ class SegmentReader:
             raise NotASegment("it does not begin as a segment of this version does")
         self._header = header
         self.pid: int = header[layout.H_PID]
+        self.slot = 0
         self._newest = 0
         self._by_offset: dict[int, Series] = {}
 

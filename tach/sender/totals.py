@@ -13,27 +13,39 @@ from tach.rundir import Run
 from tach.sender.counts import NOTHING, Counts, from_plain
 from tach.sender.log import RecordLog
 from tach.sender.segments import NotASegment, SegmentReader, Series
+from tach.sender.slots import ProcessKey, Slots
 
 log = logging.getLogger("tach.sender")
 
-# (pid, start in ticks) names a process for good
-ProcessKey = tuple[int, int]
-
 
 class Total:
-    """One series over all processes. `retired` is what dead processes left."""
+    """One series over all processes. `retired` is what dead processes left, by slot."""
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self.retired = NOTHING
+        self.retired: dict[int, Counts] = {}
         self.living: list[tuple[SegmentReader, Series]] = []
 
     def counts(self) -> Counts:
         """What all processes together have counted up to now."""
-        counts = self.retired
+        counts = NOTHING
+        for each in self.retired.values():
+            counts = counts.plus(each)
         for reader, series in self.living:
             counts = counts.plus(reader.counts(series))
         return counts
+
+    def counts_by_slot(self) -> dict[int | None, Counts]:
+        """The same, each slot's processes apart."""
+        by_slot: dict[int | None, Counts] = {**self.retired}
+        for reader, series in self.living:
+            before = by_slot.get(reader.slot, NOTHING)
+            by_slot[reader.slot] = before.plus(reader.counts(series))
+        return by_slot
+
+    def retire(self, slot: int, last: Counts) -> None:
+        """Add what a process left that had this slot."""
+        self.retired[slot] = self.retired.get(slot, NOTHING).plus(last)
 
 
 class Totals:
@@ -43,6 +55,7 @@ class Totals:
         self._run = run
         self._plan = plan
         self._log = RecordLog(os.path.join(run.directory, "retired.log"))
+        self._slots = Slots(os.path.join(run.directory, "slots.log"))
         self._readers: dict[str, SegmentReader] = {}
         self.series: dict[str, Total] = {}
         self._recall()
@@ -99,7 +112,9 @@ class Totals:
         try:
             # A file of no size is reserved by its process, but nothing is recorded yet.
             if os.stat(path).st_size:
-                self._readers[name] = SegmentReader(path)
+                reader = SegmentReader(path)
+                reader.slot = self._slots.take(_process_of(name))
+                self._readers[name] = reader
         except FileNotFoundError:
             pass
         except (OSError, NotASegment) as error:
@@ -125,12 +140,14 @@ class Totals:
         if reader is not None:
             self._take_up(reader)
             last = {self._name(reader, each): reader.counts(each) for each in reader.series}
-            self._log.append((name, [(key, counts.to_plain()) for key, counts in last.items()]))
+            plain = [(key, reader.slot, counts.to_plain()) for key, counts in last.items()]
+            self._log.append((name, plain))
             for key, counts in last.items():
                 total = self.series[key]
                 total.living = [each for each in total.living if each[0] is not reader]
-                total.retired = total.retired.plus(counts)
+                total.retire(reader.slot, counts)
             reader.close()
+            self._slots.release(_process_of(name))
         os.unlink(os.path.join(self._run.directory, name))
         return set(last)
 
@@ -138,16 +155,19 @@ class Totals:
         """What a sender before this one had retired."""
         by_target = {target.name: i for i, target in enumerate(self._plan.targets)}
         for name, last in self._log.read():
-            for key, plain in last:
-                target = _target_of(key, by_target)
-                total = self.series.setdefault(key, Total(target))
-                total.retired = total.retired.plus(from_plain(plain))
+            for key, slot, plain in last:
+                total = self.series.setdefault(key, Total(_target_of(key, by_target)))
+                total.retire(slot, from_plain(plain))
             # It may have died between the record and the removal.
             if name and os.path.exists(os.path.join(self._run.directory, name)):
                 os.unlink(os.path.join(self._run.directory, name))
 
     def _compact(self) -> None:
-        retired = [(key, each.retired.to_plain()) for key, each in self.series.items()]
+        retired = [
+            (key, slot, counts.to_plain())
+            for key, each in self.series.items()
+            for slot, counts in each.retired.items()
+        ]
         self._log.replace(("", retired))
 
 
