@@ -23,7 +23,7 @@ class Total:
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self.retired: dict[int, Counts] = {}
+        self.retired: dict[int | None, Counts] = {}
         self.living: list[tuple[SegmentReader, Series]] = []
 
     def counts(self) -> Counts:
