@@ -12,6 +12,7 @@ from tach.plan import Plan
 from tach.rundir import Run
 from tach.sender.counts import NOTHING, Counts, from_plain
 from tach.sender.log import RecordLog
+from tach.sender.processes import start_ticks_of
 from tach.sender.segments import NotASegment, SegmentReader, Series
 from tach.sender.slots import ProcessKey, Slots
 
@@ -92,8 +93,10 @@ class Totals:
         newest = {_process_of(name): name for name in files}  # sorted by age within a process
         for name in files:
             key = _process_of(name)
-            # A process that executed another program has begun another segment.
-            if not alive(key) or newest[key] != name:
+            # A process makes its segment before it says that it is there; and one that executed
+            # another program has begun another segment.
+            gone = not alive(key) and start_ticks_of(key[0]) != key[1]
+            if gone or newest[key] != name:
                 retired.update(self._retire(name))
         if self._log.crowded():
             self._compact()
