@@ -103,8 +103,9 @@ def start(
     def started(kind: str, *options: str) -> Server:
         log = tmp_path / "gunicorn.log"
         where = ("--bind", f"{HOST}:0", "--error-logfile", str(log))
-        command = ("gunicorn", "-w", "2", "-k", kind, *where, *options, "web:app")
-        return Server(spawn_tach(config, *command, cwd=programs), log, tach_run_dir)
+        # A worker that is told to stop while it still starts does not hear it.
+        command = ("gunicorn", "-w", "2", "-k", kind, "--graceful-timeout", "3", *where, *options)
+        return Server(spawn_tach(config, *command, "web:app", cwd=programs), log, tach_run_dir)
 
     return started
 
