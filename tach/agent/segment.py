@@ -54,6 +54,8 @@ class Segment:
 
         Raises OSError.
         """
+        import mmap  # noqa: F401 - now, while the file of this module can still be read
+
         # the time makes the name new after an exec, which keeps pid and start
         name = (
             f"{posix.getpid()}-{self._start_ticks}-{clock.monotonic_ns():x}{layout.SEGMENT_SUFFIX}"
