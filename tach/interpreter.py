@@ -58,7 +58,7 @@ def _find(name: str) -> str:
     if found is None and name.endswith(".py") and os.path.isfile(name):
         found = name
     if found is None:
-        raise CannotStart(f"{name}: command not found", 127)
+        raise CannotStart(f"{name or repr(name)}: command not found", 127)
     if not os.path.exists(found):
         raise CannotStart(f"{name}: no such file", 127)
     if os.path.isdir(found):
