@@ -50,6 +50,7 @@ setup(
     extras_require={
         "demo": ["eventlet"],
         "test": [
+            "carbon==1.1.10; python_version < '3.12'",  # later ones cannot install it
             "eventlet",
             "flask",
             "gevent",
@@ -58,6 +59,8 @@ setup(
             "jsonschema",
             "pytest",
             "pytest-xdist",
+            "txAMQP>=0.8; python_version < '3.12'",  # carbon's; older ones are Python 2
+            "whisper==1.1.10",
         ],
         "dev": ["mypy~=2.4", "ruff~=0.17.6", "types-PyYAML"],
         "bench": ["prometheus-client"],

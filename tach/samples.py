@@ -41,6 +41,15 @@ class Event(NamedTuple):
     message_id: str
 
 
+class RunInfo(NamedTuple):
+    """What is measured: the program as it was named, the host, the command, the configuration."""
+
+    program: str
+    host: str
+    argv: tuple[str, ...]
+    config_hash: str
+
+
 class TargetStatus(NamedTuple):
     """Where one target stands, in all processes of the run.
 
@@ -77,9 +86,10 @@ class Notifier(Protocol):
     (True: samples hold the totals since the start of the run), `idle` (True: series without news
     are included), `per_process` (True: samples of each process apart, with their `slot`), `tallies`
     (a dict of counters about itself, such as bytes and packets, reported as self-metrics).
-    Optional methods: `warm_up()`, called before the first batch; `deliver(events)` for those that
-    can send events: takes a sequence of `Event` and returns as many bools, True for each that the
-    receiver has confirmed; it may raise, then none is.
+    Optional methods: `introduce(run)`, called first of all, takes the `RunInfo`; `warm_up()`,
+    called before the first batch; `deliver(events)` for those that can send events: takes a
+    sequence of `Event` and returns as many bools, True for each that the receiver has confirmed; it
+    may raise, then none is.
     """
 
     def send(self, batch: Batch) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 GROUP = "tach.notifiers"
 BUILTIN = {
     "console": "tach.notifiers.console:Console",
+    "graphite": "tach.notifiers.graphite:Graphite",
     "statsd": "tach.notifiers.statsd:Statsd",
 }
 
