@@ -20,41 +20,76 @@ class TargetFinder:
     def __init__(self, names: frozenset[str], executed: Callable[[str, ModuleType], None]) -> None:
         self._names = names
         self._executed = executed
+        self._told: dict[str, int] = {}
+        self._passed_over = False
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The spec that the other finders give, its loader watched if it is one of ours."""
         finders = sys.meta_path
         if finders and finders[0] is not self:
             self._stay_first(finders)
+        if self._passed_over:
+            self._catch_up()
         if name not in self._names:
             return None
         for finder in list(finders):
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = find and find(name, path, target)
+            spec = None if finder is self else _ask(finder, name, path, target)
             if spec is not None:
                 return self._watched(spec)
         return None
 
     def _stay_first(self, finders: list[Any]) -> None:
-        # A finder that the program puts before us would hide the modules that it finds.
+        # A finder that the program puts before us hides the modules that it finds.
         if self in finders:
-            finders.remove(self)
             finders.insert(0, self)
+            del finders[finders.index(self, 1)]
+            self._passed_over = True
+
+    def _catch_up(self) -> None:
+        """Tell of the modules that somebody before us has found."""
+        self._passed_over = False
+        for name in self._names - self._told.keys():
+            module = sys.modules.get(name)
+            if module is None:
+                continue
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+                self._passed_over = True
+            else:
+                self.tell(name, module)
 
     def _watched(self, spec: Any) -> Any:
-        if hasattr(spec.loader, "exec_module"):
-            spec.loader = WatchedLoader(spec, self._executed)
+        if hasattr(spec.loader, "exec_module") or hasattr(spec.loader, "load_module"):
+            spec.loader = WatchedLoader(spec, self)
         return spec
+
+    def tell(self, name: str, module: ModuleType) -> None:
+        """Say that the module has been executed."""
+        self._told[name] = self.times_told(name) + 1
+        # some modules put another object in their place
+        self._executed(name, sys.modules.get(name) or module)
+
+    def times_told(self, name: str) -> int:
+        """How often the module of that name has been executed so far."""
+        return self._told.get(name, 0)
 
     def invalidate_caches(self) -> None:
         """Nothing is cached here."""
 
 
+def _ask(finder: Any, name: str, path: Any, target: Any) -> Any:
+    find = getattr(finder, "find_spec", None)
+    if find is not None:
+        return find(name, path, target)
+    # until Python 3.11, finders of the kind that has find_module are asked too
+    legacy = getattr(sys.modules["_frozen_importlib"], "_find_spec_legacy", None)
+    return legacy and legacy(finder, name, path)
+
+
 class WatchedLoader:
     """Stands in for a spec's loader until the module is executed; no trace of it stays behind."""
 
-    def __init__(self, spec: Any, executed: Callable[[str, ModuleType], None]) -> None:
-        self._tach = (spec, spec.loader, executed)
+    def __init__(self, spec: Any, finder: TargetFinder) -> None:
+        self._tach = (spec, spec.loader, finder)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -62,23 +97,35 @@ class WatchedLoader:
 
     def __getattr__(self, name: str) -> Any:
         spec, loader, _ = self._tach
+        found = getattr(loader, name)
+        if name == "exec_module":
+            return self._exec
+        if name == "load_module":
+            return self._load
         if name == "get_code":
             # runpy is about to run the module as __main__, with this spec as its own
             spec.loader = loader
-        return getattr(loader, name)
+        return found
 
-    def create_module(self, spec: Any) -> Any:
-        """What the loader itself makes; older ones leave it to the import system."""
-        create = getattr(self._tach[1], "create_module", None)
-        return create(spec) if create else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Let the loader execute the module, then tell."""
-        spec, loader, executed = self._tach
+    def _exec(self, module: ModuleType) -> None:
+        spec, loader, finder = self._tach
+        times = finder.times_told(spec.name)
         _restore(spec, module, self, loader)
         loader.exec_module(module)
-        # some modules put another object in their place
-        executed(spec.name, sys.modules.get(spec.name, module))
+        if finder.times_told(spec.name) == times:  # else another one within this loader told
+            finder.tell(spec.name, module)
+
+    def _load(self, *name: str) -> ModuleType:
+        spec, loader, finder = self._tach
+        spec.loader = loader
+        module: ModuleType = loader.load_module(*name)
+        finder.tell(spec.name, module)
+        return module
+
+
+# The import system leaves its own frames out of tracebacks and warnings: these two are of it.
+for _function in (WatchedLoader._exec, WatchedLoader._load):
+    _function.__code__ = _function.__code__.replace(co_filename="<frozen importlib._bootstrap>")
 
 
 def _restore(spec: Any, module: Any, watched: WatchedLoader, loader: Any) -> None:

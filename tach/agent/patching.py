@@ -8,6 +8,7 @@ from tach.agent.probe import make_probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from tach.agent.recorder import Recorder
@@ -48,7 +49,7 @@ class Patch:
         if vars(self.owner).get(self.name) is not self.replacement:
             return False
         if not self.own:
-            type.__delattr__(self.owner, self.name)
+            _remove(self.owner, self.name)
         else:
             _store(self.owner, self.name, self.raw)
         return True
@@ -61,12 +62,14 @@ def patch(proxy: type[Any], module: ModuleType, qualname: str, recorder: Recorde
     """
     *path, name = qualname.split(".")
     owner: Any = module
+    if not isinstance(owner, (ModuleType, type)):
+        raise CannotPatch("refused", f"the module has put an object {_kind(owner)} in its place")
     for part in path:
         owner = _find(owner, part)[0]
         if not isinstance(owner, type):
             raise CannotPatch("refused", f"{part!r} is {_kind(owner)}, not a class")
     raw, own = _find(owner, name)
-    if _recorder_of(raw) is recorder:
+    if recorder in _recorders_of(raw):
         return None
     replacement = _wrap(proxy, raw, recorder)
     try:
@@ -92,16 +95,16 @@ def _find(owner: Any, name: str) -> tuple[Any, bool]:
 def _wrap(proxy: type[Any], raw: Any, recorder: Recorder) -> Any:
     if type(raw) in (classmethod, staticmethod):
         inner = raw.__func__
-        _refuse_other_kinds(inner, proxy)
+        _refuse_other_kinds(inner)
         replacement = type(raw)(make_probe(proxy, inner, recorder))
         vars(replacement).update(vars(raw))
         return replacement
-    _refuse_other_kinds(raw, proxy)
+    _refuse_other_kinds(raw)
     return make_probe(proxy, raw, recorder)
 
 
-def _refuse_other_kinds(function: Any, proxy: type[Any]) -> None:
-    if issubclass(type(function), proxy) and _recorder_of(function):
+def _refuse_other_kinds(function: Any) -> None:
+    while _has_recorder(function):
         function = function.__wrapped__  # another target's probe: measured by both
     if type(function) is not FunctionType:
         raise CannotPatch("refused", f"it is {_kind(function)}, which tach does not measure yet")
@@ -113,10 +116,16 @@ def _refuse_other_kinds(function: Any, proxy: type[Any]) -> None:
             raise CannotPatch("refused", f"it is {kind}, which tach does not measure yet")
 
 
-def _recorder_of(raw: Any) -> Recorder | None:
-    if type(raw) in (classmethod, staticmethod):
-        raw = raw.__func__
-    return type(raw).__dict__.get("_tach_recorder")
+def _recorders_of(raw: Any) -> Iterator[Recorder]:
+    """Those of the probes around the function, the outermost first."""
+    function = raw.__func__ if type(raw) in (classmethod, staticmethod) else raw
+    while _has_recorder(function):
+        yield function._tach_recorder
+        function = function.__wrapped__
+
+
+def _has_recorder(function: Any) -> bool:
+    return "_tach_recorder" in type.__getattribute__(type(function), "__dict__")
 
 
 def _kind(found: Any) -> str:
@@ -130,7 +139,17 @@ def _kind(found: Any) -> str:
 
 def _store(owner: Any, name: str, value: Any) -> None:
     """Set the attribute past any `__setattr__` of the program's."""
-    if isinstance(owner, type):
-        type.__setattr__(owner, name, value)
-    else:
+    if not isinstance(owner, type):
         vars(owner)[name] = value
+        return
+    try:
+        type.__setattr__(owner, name, value)
+    except TypeError:  # its metaclass is written in C, and keeps books
+        setattr(owner, name, value)
+
+
+def _remove(owner: type, name: str) -> None:
+    try:
+        type.__delattr__(owner, name)
+    except TypeError:
+        delattr(owner, name)

@@ -7,6 +7,7 @@ call between reading a word and writing it back, so none is ever lost.
 
 from __future__ import annotations
 
+import sys
 from types import MethodType
 
 from tach import layout
@@ -20,8 +21,21 @@ if TYPE_CHECKING:
     from tach.agent.recorder import Recorder
 
 _NEVER = 1 << 64
+# what a call holds that could not begin its series: equal to no series' words
+_NOWHERE = memoryview(bytearray(layout.WORD)).cast("Q")
 # by bit length: how far to shift a value so that its lowest 7 bits are its lane
 _SHIFT = tuple(max(bits - 8, 0) for bits in range(layout.BLOCKS))
+
+
+def _by_name(function: Callable[..., Any]) -> Any:
+    """What pickle shall write for a probe: where it is found, as for the function itself."""
+    *path, name = function.__qualname__.split(".")
+    owner: Any = sys.modules.get(function.__module__)
+    for part in path:
+        owner = getattr(owner, part, None)
+    if getattr(owner, name, None) is function:  # inherited: only the subclass has the probe
+        return getattr, (owner, name)
+    return function.__qualname__
 
 
 def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs in cells
@@ -69,34 +83,53 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
         __slots__ = ()
         _tach_recorder = recorder
 
-        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - calls cost
             mine = words
             if mine is None:
-                mine = begin()
+                try:
+                    mine = begin()
+                except RecursionError:
+                    mine = _NOWHERE  # as deep as the program may go: this call is not counted
             start = clock()
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 elapsed = clock() - start
                 if mine is words:
-                    mine[total] += elapsed
-                    if elapsed > greatest or elapsed < least:
-                        extreme(mine, elapsed)
-                    count_first(elapsed)
-                    count_failure(error)
+                    try:
+                        if elapsed > greatest or elapsed < least:
+                            extreme(mine, elapsed)
+                        count_first(elapsed)
+                        mine[total] += elapsed
+                        count_failure(error)
+                    except RecursionError:
+                        pass
                 raise
             elapsed = clock() - start
             # After a fork inside the call, words is the child's: the call is the parent's to count.
             if mine is words:
                 bits = elapsed.bit_length()
-                mine[total] += elapsed
-                if elapsed > greatest or elapsed < least:
-                    extreme(mine, elapsed)
+                # The sum last: it tells the reader that the rest has changed.
                 try:
+                    if elapsed > greatest or elapsed < least:
+                        extreme(mine, elapsed)
                     blocks[bits][elapsed >> shift[bits] & 127] += 1  # type: ignore[index]
-                except (TypeError, IndexError):
-                    count_first(elapsed)
+                except (TypeError, IndexError, RecursionError):
+                    try:
+                        count_first(elapsed)
+                    except RecursionError:
+                        return result
+                mine[total] += elapsed
             return result
+
+        def __reduce_ex__(self, protocol: Any, /) -> Any:
+            return _by_name(function)
+
+        def __copy__(self) -> Any:
+            return self
+
+        def __deepcopy__(self, memo: Any, /) -> Any:
+            return self
 
         def __get__(self, instance: object, owner: type | None = None, /) -> Any:
             return self if instance is None else MethodType(self, instance)

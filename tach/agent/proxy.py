@@ -6,6 +6,7 @@ extension module is loaded, beside the import system: the program finds wrapt as
 
 from __future__ import annotations
 
+import posix
 import sys
 
 TYPE_CHECKING = False
@@ -39,6 +40,8 @@ def _extension() -> ModuleType | None:
 
     if _thread._count() or "wrapt" in sys.modules:
         return None  # another thread might see the stand-in package
+    if posix.environ.get(b"WRAPT_DISABLE_EXTENSIONS"):
+        return None
     try:
         return _load_extension()
     except Exception:  # noqa: BLE001 - whatever it is, importing the whole package may still work

@@ -7,8 +7,11 @@ from tach import layout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tach.agent.segment import Segment
+
+    Cell = tuple[memoryview, int]
 
 # Exceptions that say "stop", not "broken", by module and name, so that none of it gets imported.
 CONTROL_FLOW = frozenset(
@@ -52,6 +55,7 @@ class Recorder:
         self.words: memoryview | None = None
         self.blocks = list(_NO_BLOCKS)
         self._offset = 0
+        self._told = False
         self._error_classes: dict[str, memoryview] = {}
 
     def on_reset(self, reset: Callable[[], None]) -> None:
@@ -66,22 +70,37 @@ class Recorder:
                 reset()
 
     def begin(self) -> memoryview:
-        """The words of the entry, made if need be. Never raises."""
-        if self.words is None:
-            try:
-                self.words, self._offset = self._segment.entry(layout.KIND_CALLS, self._target)
-            except Exception as error:  # noqa: BLE001 - the program must not see it
-                self._lose(error)
-        return self.words  # type: ignore[return-value]
+        """The words of the entry, made if need be.
 
-    def _lose(self, error: Exception) -> None:
-        """Record into memory that nobody reads, so that the next call does not try again."""
-        self._on_trouble(f"{type(error).__name__}: {error}")
-        self.words = memoryview(bytearray(layout.CELL_BYTES)).cast("Q")
-        self._offset = 0
+        Raises only RecursionError, where the program has no frames left.
+        """
+        if self.words is None:
+            words, offset = self._cell(self._segment.entry, layout.KIND_CALLS, self._target)
+            # No call from the test to the stores: of two threads here, both take the first one's.
+            if self.words is None:
+                self._offset = offset
+                self.words = words
+        return self.words
+
+    def _cell(
+        self, make: Callable[..., tuple[memoryview, int]], *args: Any
+    ) -> tuple[memoryview, int]:
+        """What `make` makes, or memory that nobody reads, so that the next call need not try."""
+        try:
+            return make(*args)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the program must not see it
+            if not self._told:
+                self._told = True
+                self._on_trouble(f"{type(error).__name__}: {error}")
+            return _unread()
 
     def count_first(self, elapsed: int) -> None:
-        """Count a call whose bucket's block is not there yet, or out of range. Never raises."""
+        """Count a call whose bucket's block is not there yet, or out of range.
+
+        Raises only RecursionError.
+        """
         bits = min(max(elapsed.bit_length(), layout.LOWEST_BLOCK), layout.BLOCKS - 1)
         lane = elapsed >> max(bits - 8, 0)
         lane = lane & 127 if lane < 256 else 127
@@ -90,13 +109,7 @@ class Recorder:
 
     def _open_block(self, bits: int) -> memoryview:
         words = self.begin()
-        try:
-            block, offset = self._segment.block()
-            if not self._offset:
-                raise OSError("its series has no memory")
-        except Exception as error:  # noqa: BLE001 - the program must not see it
-            self._on_trouble(f"{type(error).__name__}: {error}")
-            block, offset = memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0
+        block, offset = self._cell(self._segment.block) if self._offset else _unread()
         blocks, at = self.blocks, layout.E_BLOCKS + bits
         # No call from the test to the stores: of two threads here at once, the first one's counts.
         if blocks[bits] is None:
@@ -107,9 +120,11 @@ class Recorder:
         return blocks[bits]  # type: ignore[return-value]
 
     def count_failure(self, error: BaseException) -> None:
-        """Count what the call raised, in all and by class. Never raises."""
+        """Count what the call raised, in all and by class. Raises only RecursionError."""
         try:
             self._count_failure(type(error))
+        except RecursionError:
+            raise
         except Exception:  # noqa: BLE001 - the program's own exception must reach it
             self._on_trouble("an exception could not be counted")
 
@@ -126,16 +141,20 @@ class Recorder:
         name = raised.__name__
         counter = self._error_classes.get(name) or self._open_error_class(name)
         at = layout.E_COUNT
-        words[layout.E_ERRORS] += 1
         counter[at] += 1
+        words[layout.E_ERRORS] += 1
 
     def _open_error_class(self, name: str) -> memoryview:
         classes = self._error_classes
         if len(classes) >= layout.ERROR_CLASSES and name != layout.OTHER:
             return classes.get(layout.OTHER) or self._open_error_class(layout.OTHER)
-        if not self._offset:
-            return memoryview(bytearray(layout.CELL_BYTES)).cast("Q")
-        words, _ = self._segment.entry(
-            layout.KIND_ERROR_CLASS, self._target, parent=self._offset, name=name
-        )
+        if self._offset:
+            kind, target, parent = layout.KIND_ERROR_CLASS, self._target, self._offset
+            words, _ = self._cell(self._segment.entry, kind, target, parent, name)
+        else:
+            words, _ = _unread()
         return classes.setdefault(name, words)
+
+
+def _unread() -> Cell:
+    return memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0

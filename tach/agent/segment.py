@@ -14,11 +14,9 @@ from tach import layout
 from tach.agent import clock, files
 from tach.layout import WORD
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from mmap import mmap
-
 _BYTE_ORDER = sys.byteorder
+# an older mmap keeps a number of its own, the lowest free one
+_UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class Segment:
@@ -29,12 +27,9 @@ class Segment:
         self._program = program
         self._start_ticks = start_ticks
         self._path = ""
-        self._file: files.Identity | None = None
+        self._file: files.Identity | None = None  # set as one with its path
         self._header: memoryview | None = None
-        # (start, end, words) of each mapping, and the mappings of processes this one was forked
-        # from: their memory must stay mapped because calls begun there may still hold it
-        self._regions: list[tuple[int, int, memoryview]] = []
-        self._mappings: list[mmap] = []
+        self._regions: dict[int, memoryview] = {}  # by offset
         self._forget_cells()
 
     def _forget_cells(self) -> None:
@@ -45,8 +40,10 @@ class Segment:
     def after_fork(self, start_ticks: int) -> None:
         """Forget the parent's segment; the next entry starts one of this process's own."""
         self._start_ticks = start_ticks
+        if self._file is not None and files.still_open(self._file):
+            posix.close(self._file[0])
         self._file = self._header = None
-        self._regions = []
+        self._regions = {}
         self._forget_cells()
 
     def reserve(self) -> None:
@@ -60,8 +57,15 @@ class Segment:
         name = (
             f"{posix.getpid()}-{self._start_ticks}-{clock.monotonic_ns():x}{layout.SEGMENT_SUFFIX}"
         )
-        self._path = f"{self._run_dir}/{name}"
-        self._file = files.open_high(self._path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL)
+        path = f"{self._run_dir}/{name}"
+        file = files.open_high(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL)
+        # No call from the test to the stores: of two threads here at once, the first one's counts.
+        if self._file is None:
+            self._path = path
+            self._file = file
+        else:
+            posix.close(file[0])
+            posix.unlink(path)
 
     def entry(
         self, kind: int, target: int, parent: int = 0, name: str = ""
@@ -92,8 +96,7 @@ class Segment:
         if self._file is None:
             self.reserve()
         posix.posix_fallocate(self._number(), 0, layout.HEADER_BYTES)
-        _, _, words = self._region(0)
-        header = words[: layout.HEADER_BYTES // WORD]
+        header = self._region(0)[1][: layout.HEADER_BYTES // WORD]
         header[layout.H_VERSION] = layout.VERSION
         header[layout.H_PID] = posix.getpid()
         header[layout.H_START_TICKS] = self._start_ticks
@@ -110,7 +113,7 @@ class Segment:
         extent, place = divmod(number, layout.CELLS_PER_EXTENT)
         start = layout.HEADER_BYTES + layout.EXTENT_BYTES * self._extent(sort, extent)
         offset = start + place * layout.CELL_BYTES
-        region_start, _, words = self._region(offset)
+        region_start, words = self._region(offset)
         first = (offset - region_start) // WORD
         return words[first : first + layout.CELL_WORDS], offset
 
@@ -126,28 +129,24 @@ class Segment:
             place = self._extents.setdefault((sort, number), place)
         return place
 
-    def _region(self, offset: int) -> tuple[int, int, memoryview]:
-        """The mapping that `offset` lies in, made if it is not there yet."""
-        for region in self._regions:
-            if region[0] <= offset < region[1]:
-                return region
+    def _region(self, offset: int) -> tuple[int, memoryview]:
+        """The mapping that `offset` lies in, made if it is not there yet, and where it starts."""
         # A header and whole extents in each, so that no cell lies across two.
         start, size = 0, layout.FIRST_REGION_BYTES + layout.HEADER_BYTES
         while offset >= start + size:
             start, size = start + size, (size - layout.HEADER_BYTES if start == 0 else size) * 2
-        region = (start, start + size, self._map(start, size))
-        self._regions.append(region)
-        return region
+        words = self._regions.get(start)
+        if words is None:
+            words = self._regions.setdefault(start, self._map(start, size))
+        return start, words
 
     def _map(self, start: int, size: int) -> memoryview:
         from mmap import mmap
 
         number = self._number()
-        if posix.fstat(number).st_size < start + size:
-            posix.ftruncate(number, start + size)
-        mapping = mmap(number, size, offset=start)
-        self._mappings.append(mapping)
-        return memoryview(mapping).cast("Q")
+        # Makes the file that long, and never shorter whoever else does the same.
+        posix.posix_fallocate(number, start + size - 1, 1)
+        return memoryview(mmap(number, size, offset=start, **_UNTRACKED)).cast("Q")
 
     def _number(self) -> int:
         if self._file is None or not files.still_open(self._file):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import struct
@@ -24,7 +25,7 @@ class RecordLog:
         self._compacted_size = 0
 
     def read(self) -> Iterator[Any]:
-        """The whole records, in the order they were added."""
+        """The whole records, in the order they were added; what is torn at the end is cut off."""
         try:
             with open(self._path, "rb") as file:
                 data = file.read()
@@ -35,15 +36,21 @@ class RecordLog:
             length, checksum = _HEAD.unpack_from(data, at)
             body = data[at + _HEAD.size : at + _HEAD.size + length]
             if len(body) < length or zlib.crc32(body) != checksum:
-                return
+                break
             yield marshal.loads(body)
             at += _HEAD.size + length
+        if at < len(data):
+            os.truncate(self._path, at)  # else no record added from now on could be read
 
     def append(self, record: Any) -> None:
         """Add a record with one write. Raises OSError."""
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, _packed(record))
+            data = _packed(record)
+            written = os.write(file, data)
+            if written < len(data):
+                os.ftruncate(file, os.fstat(file).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         finally:
             os.close(file)
 

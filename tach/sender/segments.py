@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from tach import layout
 from tach.histogram import BLOCK_BYTES
-from tach.sender.counts import Counts
+from tach.sender.counts import NOTHING, Counts
+
+_GROWING = (layout.E_SUM, layout.E_ERRORS, layout.E_CANCELLED, layout.E_IGNORED)
 
 
 class NotASegment(Exception):
@@ -17,23 +19,20 @@ class NotASegment(Exception):
 
 
 class Series:
-    """One series of a segment: its entry and those of its error classes."""
+    """One series of a segment: its entries and those of its error classes.
 
-    def __init__(self, target: int, words: memoryview) -> None:
+    There is more than one where several threads were the first to need it; one of them is used.
+    """
+
+    def __init__(self, target: int) -> None:
         self.target = target
-        self.words = words
-        self.error_classes: dict[str, memoryview] = {}
-        self._seen: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self.entries: list[memoryview] = []
+        self.error_classes: list[tuple[str, memoryview]] = []
+        self._seen: list[int] = []
 
     def changed(self) -> bool:
         """Whether calls ended since the last time this was asked."""
-        words = self.words
-        now = (
-            words[layout.E_SUM],
-            words[layout.E_ERRORS],
-            words[layout.E_CANCELLED],
-            words[layout.E_IGNORED],
-        )
+        now = [words[at] for words in self.entries for at in _GROWING]
         if now == self._seen:
             return False
         self._seen = now
@@ -60,49 +59,63 @@ class SegmentReader:
         self.pid: int = header[layout.H_PID]
         self.slot = 0
         self._newest = 0
+        self._by_target: dict[int, Series] = {}
         self._by_offset: dict[int, Series] = {}
 
     @property
     def series(self) -> list[Series]:
         """The series found so far."""
-        return list(self._by_offset.values())
+        return list(self._by_target.values())
 
     def find_new(self) -> list[Series]:
-        """The series that the process has added since the last call."""
+        """The series that the process has added since the last call.
+
+        Raises NotASegment where the file has been damaged since.
+        """
         found = []
         newest = self._header[layout.H_FIRST]
         added = list(self._entries(newest, self._newest))
         self._newest = newest
         for offset, words in reversed(added):  # the oldest first: parents before their classes
             if words[layout.E_KIND] == layout.KIND_CALLS:
-                series = Series(words[layout.E_TARGET], words)
-                self._by_offset[offset] = series
-                found.append(series)
+                target = words[layout.E_TARGET]
+                if target not in self._by_target:
+                    self._by_target[target] = Series(target)
+                    found.append(self._by_target[target])
+                self._by_target[target].entries.append(words)
+                self._by_offset[offset] = self._by_target[target]
             elif words[layout.E_KIND] == layout.KIND_ERROR_CLASS:
                 parent = self._by_offset.get(words[layout.E_PARENT])
                 if parent is not None:
-                    parent.error_classes[_name(words)] = words
+                    parent.error_classes.append((_name(words), words))
         return found
 
     def counts(self, series: Series) -> Counts:
         """What the series has counted up to now."""
-        words = series.words
+        counts = NOTHING
+        for words in series.entries:
+            counts = counts.plus(self._counts(words))
+        errors_by_type: dict[str, int] = {}
+        for name, words in series.error_classes:
+            errors_by_type[name] = errors_by_type.get(name, 0) + words[layout.E_COUNT]
+        return counts._replace(errors_by_type=errors_by_type)
+
+    def _counts(self, words: memoryview) -> Counts:
         blocks = {}
         for block in range(layout.LOWEST_BLOCK, layout.BLOCKS):
             offset = words[layout.E_BLOCKS + block]
             if offset:
                 data = self._slice(offset, BLOCK_BYTES)
                 blocks[block] = int.from_bytes(data, sys.byteorder)
-        total, high = words[layout.E_SUM], words[layout.E_MAX]
         return Counts(
             blocks,
-            total,
+            words[layout.E_SUM],
             words[layout.E_MIN],
-            high if blocks else -1,
+            words[layout.E_MAX] if blocks else -1,
             words[layout.E_ERRORS],
             words[layout.E_CANCELLED],
             words[layout.E_IGNORED],
-            {name: each[layout.E_COUNT] for name, each in series.error_classes.items()},
+            {},
         )
 
     def close(self) -> None:
@@ -110,10 +123,13 @@ class SegmentReader:
         os.close(self._file)
 
     def _entries(self, newest: int, known: int) -> Iterator[tuple[int, memoryview]]:
-        offset = newest
+        offset, seen = newest, 0
         while offset and offset != known:
             words = self._words(offset, layout.CELL_BYTES)
             yield offset, words
+            seen += 1
+            if seen * layout.CELL_BYTES > len(self._bytes):
+                raise NotASegment("its entries lead round in a circle")
             offset = words[layout.E_NEXT]
 
     def _words(self, offset: int, length: int) -> memoryview:
