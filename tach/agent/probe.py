@@ -122,25 +122,16 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
                 mine[total] += elapsed
             return result
 
-        def __reduce_ex__(self, protocol: Any, /) -> Any:
+        def __reduce_ex__(self, _protocol: object, /) -> Any:
             return _by_name(function)
 
         def __copy__(self) -> Any:
             return self
 
-        def __deepcopy__(self, memo: Any, /) -> Any:
+        def __deepcopy__(self, _memo: object, /) -> Any:
             return self
 
         def __get__(self, instance: object, owner: type | None = None, /) -> Any:
             return self if instance is None else MethodType(self, instance)
-
-        def __reduce_ex__(self, _protocol: object) -> str:
-            return self.__qualname__  # type: ignore[no-any-return]  # by name, like a function
-
-        def __copy__(self) -> Any:
-            return self
-
-        def __deepcopy__(self, _memo: object) -> Any:
-            return self
 
     return Probe(function)
