@@ -50,7 +50,7 @@ def test_killed_senders_are_replaced(
         wait_for(lambda: len(sender_pids(tach_run_dir)) == 2)
         seen = statsd_daemon.counters().get("f.calls", 0)
         wait_for(lambda: statsd_daemon.counters().get("f.calls", 0) > seen)  # noqa: B023
-        guard, worker = sender_pids(tach_run_dir)
+        _, worker = sender_pids(tach_run_dir)
         os.kill(worker, signal.SIGKILL)
         wait_for(lambda: worker not in sender_pids(tach_run_dir))  # noqa: B023
 
