@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 import time
 
 from tach import __version__, layout
@@ -61,6 +62,8 @@ def _identity(path: str) -> tuple[str | int, ...] | None:
         status = os.stat(path)
     except OSError:
         return None
+    if not stat.S_ISREG(status.st_mode):
+        return None  # a pipe, which can be read once
     return (
         __version__,
         layout.VERSION,
@@ -91,7 +94,7 @@ def _recall(path: str) -> Compiled | None:
             identity, plan, agent = marshal.load(file)
     except (OSError, ValueError, EOFError, TypeError):
         return None
-    return Compiled(plan, agent) if identity == _identity(path) else None
+    return Compiled(plan, agent) if identity and identity == _identity(path) else None
 
 
 def _keep(path: str, identity: tuple[str | int, ...] | None, compiled: Compiled) -> None:
