@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import pickle
 import shutil
@@ -107,7 +108,7 @@ class CarbonDaemon:
         wait_for(self._answers, 20, "carbon answers")
 
     def stop(self) -> None:
-        """End it: it writes all that it has; nothing if it is stopped already."""
+        """End it; nothing if it is stopped already."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)
@@ -126,8 +127,11 @@ class CarbonDaemon:
         return sorted(".".join(file.relative_to(self.storage).parts)[:-4] for file in files)
 
     def stored(self, name: str) -> dict[int, float]:
-        """The values that it has stored of a series, by the start of their step."""
-        file = self.storage / (name.replace(".", "/") + ".wsp")
+        """The values that it has stored of a series, by the start of their step.
+
+        The tags of a tagged one stand in order, as carbon has it.
+        """
+        file = self._file(name)
         if not file.exists():
             return {}
         (start, end, step), values = whisper.fetch(str(file), 0)
@@ -154,6 +158,12 @@ class CarbonDaemon:
                 (length,) = struct.unpack("!L", answer.read(4))
                 points: list[Any] = pickle.loads(answer.read(length))["datapoints"]
         return [(int(stamp), value) for stamp, value in points]
+
+    def _file(self, name: str) -> Path:
+        if ";" in name:
+            digest = hashlib.sha256(name.encode()).hexdigest()
+            return self.storage / "_tagged" / digest[:3] / digest[3:6] / f"{digest}.wsp"
+        return self.storage / (name.replace(".", "/") + ".wsp")
 
     @property
     def log(self) -> str:
