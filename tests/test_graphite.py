@@ -144,9 +144,9 @@ def timing(*durations: float) -> Sample:
     return sample("duration", "histogram", milliseconds(*durations))
 
 
-def batch(*samples: Sample, start: float = STEP, end: float = STEP + 60.0) -> Batch:
-    """A batch of one minute."""
-    return Batch(samples, start, end)
+def batch(*samples: Sample, start: float = STEP, end: float | None = None) -> Batch:
+    """A batch, of one minute by default."""
+    return Batch(samples, start, start + 60.0 if end is None else end)
 
 
 def points(lines: list[str]) -> dict[tuple[str, int], float]:
@@ -261,7 +261,7 @@ def test_a_second_batch_of_a_step_brings_the_first_along(listener: Listener) -> 
     )  # fmt: skip
     second = batch(
         timing(*range(31, 101)), calls(70), sample("g", "gauge", 3), sample("g_max", "gauge", 3),
-        start=STEP + 20.0,
+        start=STEP + 20.0, end=STEP + 60.0,
     )  # fmt: skip
     values = sent_by(listener, first, second)
 
