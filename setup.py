@@ -9,6 +9,7 @@ from typing import Any
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+AMQP = "amqp>=5.1"
 
 
 def constant(file: str, name: str) -> Any:
@@ -48,8 +49,10 @@ setup(
         "wrapt>=1.14,!=2.2.0,!=2.2.1",
     ],
     extras_require={
+        "amqp": [AMQP],
         "demo": ["eventlet"],
         "test": [
+            AMQP,
             "carbon==1.1.10; python_version < '3.12'",  # later ones cannot install it
             "eventlet",
             "flask",
@@ -63,6 +66,8 @@ setup(
             "whisper==1.1.10",
         ],
         "dev": ["mypy~=2.4", "ruff~=0.17.6", "types-PyYAML"],
+        # The reference consumer of notifications, and the publishers to compare with.
+        "bus": [AMQP, "kombu", "oslo.messaging"],
         "bench": ["prometheus-client"],
     },
     entry_points={

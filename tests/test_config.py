@@ -236,7 +236,7 @@ def test_the_example_is_right() -> None:
     """`tach.yaml.example` holds every key and every option, and is accepted."""
     plan = load(str(ROOT / "tach.yaml.example"))
 
-    assert [each.type for each in plan.notifiers] == ["console", "statsd"]
+    assert [each.type for each in plan.notifiers] == ["console", "statsd", "graphite"]
     assert [each.name for each in plan.targets] == ["checkout", "catalogue.find", "cart.add"]
 
 
@@ -314,7 +314,10 @@ FUNCTION = "package.module:Class.method"
             "notifiers: {s: statsd}",
             "1: notifiers.s: expected a mapping such as {type: console}, got 'statsd'",
         ),
-        ("notifiers: {s: }", "1: notifiers.s: the key 'type' is missing; known: console, statsd"),
+        (
+            "notifiers: {s: }",
+            "1: notifiers.s: the key 'type' is missing; known: amqp, console, graphite, statsd",
+        ),
         (
             "notifiers: {s: {type: [a]}}",
             "1: notifiers.s.type: expected a notifier type, got a list",

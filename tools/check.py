@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pythons
 from environment import ROOT, Environment, SetupError
-from servers import install_statsd
+from servers import install_rabbitmq, install_statsd
 
 if TYPE_CHECKING:
     from pythons import Python
@@ -55,9 +55,9 @@ def main() -> int:
     if not jobs:
         wanted = options.only or ", ".join(pythons.SUPPORTED)
         sys.exit(f"tach: no Python to test on; looked for {wanted}")
-    missing = install_statsd()
-    if missing:
-        print(f"no statsd daemon, and so not all tests: {missing}", flush=True)
+    for install in (install_statsd, install_rabbitmq):
+        if missing := install():
+            print(f"not all tests can run: {missing}", flush=True)
     results = run_all(jobs)
     print(*(f"{result.title}: {result.closing}" for result in results), sep="\n")
     return 0 if all(result.passed for result in results) else 1
@@ -79,7 +79,7 @@ def tests(environment: Environment, arguments: list[str]) -> Job:
     name = environment.directory.name
     title = f"Python {environment.python.full}" + (f" ({name})" if name == "oldest" else "")
     cache = f"--override-ini=cache_dir={environment.directory / 'pytest'}"
-    return Job(title, environment, {"test"}, ((*PYTEST, cache, *arguments),))
+    return Job(title, environment, {"test", "bus"}, ((*PYTEST, cache, *arguments),))
 
 
 def run_all(jobs: list[Job]) -> list[Result]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 GROUP = "tach.notifiers"
 BUILTIN = {
+    "amqp": "tach.notifiers.amqp:Amqp",
     "console": "tach.notifiers.console:Console",
     "graphite": "tach.notifiers.graphite:Graphite",
     "statsd": "tach.notifiers.statsd:Statsd",
