@@ -32,7 +32,7 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
     if compiled.agent["targets"]:
         try:
             run = rundir.create(compiled, os.getpid(), command.program, command.argv)
-            _leave_sender(run)
+            leave_sender(run)
             environment = rundir.environment(run)
         except OSError as error:
             _say(f"not measuring: no run directory ({error})")
@@ -66,7 +66,7 @@ def _execute(command: interpreter.Command, environment: dict[str, str]) -> None:
     os.execve("/bin/sh", ["sh", command.file, *command.argv[1:]], environment)
 
 
-def _leave_sender(run: rundir.Run) -> None:
+def leave_sender(run: rundir.Run) -> None:
     """Fork the sender, reparented before this returns, so that the program never waits for it.
 
     The lock is taken here and inherited: from the program's first moment on, a sender lives.

@@ -14,9 +14,17 @@ def ensure_sender(run_dir: str) -> None:
     if not _sender_lives(run_dir):
         command = [sys.executable, "-m", "tach.sender", run_dir]
         child = posix.posix_spawn(
-            sys.executable, command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
+            interpreter(), command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
         )
         posix.waitpid(child, 0)
+
+
+def interpreter() -> str:
+    """The Python to start: a server that embeds it calls itself sys.executable."""
+    own = sys.executable or ""
+    if own.rpartition("/")[2].startswith("python"):
+        return own
+    return f"{sys.prefix}/bin/python3"
 
 
 def _sender_lives(run_dir: str) -> bool:

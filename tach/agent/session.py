@@ -58,6 +58,8 @@ class Session:
 
     def stop(self) -> None:
         """Take every probe out again and stop watching."""
+        global active
+        active = None
         self._active = False
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
@@ -187,11 +189,16 @@ def _start_ticks() -> int:
         return 0
 
 
+# the session of this process, if it has one
+active: Session | None = None
+
+
 def start(run_dir: str) -> Session | None:
     """Measure this process for the run in `run_dir`; None where that run is not for it.
 
     Never raises.
     """
+    global active
     try:
         file = posix.open(f"{run_dir}/{layout.AGENT_PLAN}", posix.O_RDONLY | posix.O_CLOEXEC)
         try:
@@ -200,7 +207,7 @@ def start(run_dir: str) -> Session | None:
             posix.close(file)
         if plan["layout"] != layout.VERSION:
             return None
-        session = Session(run_dir, plan)
+        active = session = Session(run_dir, plan)
         session.start()
     except Exception as error:  # noqa: BLE001 - the program must start as it would without tach
         if b"TACH_DEBUG" in posix.environ:
