@@ -73,6 +73,8 @@ def from_plain(values: tuple[Any, ...]) -> Counts:
 
 
 def _merged(one: dict[Any, int], other: dict[Any, int]) -> dict[Any, int]:
+    if not one or not other:
+        return one or other  # neither is ever changed, so it may be shared
     both = dict(one)
     for key, value in other.items():
         both[key] = both.get(key, 0) + value

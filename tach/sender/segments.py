@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tach import layout
 from tach.histogram import BLOCK_BYTES
-from tach.sender.counts import NOTHING, Counts
+from tach.sender.counts import Counts
 
 _GROWING = (layout.E_SUM, layout.E_ERRORS, layout.E_CANCELLED, layout.E_IGNORED)
 
@@ -92,15 +92,16 @@ class SegmentReader:
 
     def counts(self, series: Series) -> Counts:
         """What the series has counted up to now."""
-        counts = NOTHING
-        for words in series.entries:
-            counts = counts.plus(self._counts(words))
         errors_by_type: dict[str, int] = {}
         for name, words in series.error_classes:
             errors_by_type[name] = errors_by_type.get(name, 0) + words[layout.E_COUNT]
-        return counts._replace(errors_by_type=errors_by_type)
+        first, *others = series.entries
+        counts = self._counts(first, errors_by_type)
+        for words in others:
+            counts = counts.plus(self._counts(words, {}))
+        return counts
 
-    def _counts(self, words: memoryview) -> Counts:
+    def _counts(self, words: memoryview, errors_by_type: dict[str, int]) -> Counts:
         blocks = {}
         for block in range(layout.LOWEST_BLOCK, layout.BLOCKS):
             offset = words[layout.E_BLOCKS + block]
@@ -115,7 +116,7 @@ class SegmentReader:
             words[layout.E_ERRORS],
             words[layout.E_CANCELLED],
             words[layout.E_IGNORED],
-            {},
+            errors_by_type,
         )
 
     def close(self) -> None:
