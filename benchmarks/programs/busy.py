@@ -1,7 +1,7 @@
-"""Forks workers that call functions of `many` each second: busy.py WORKERS CALLS.
+"""Forks workers that call functions of `many` each second: busy.py WORKERS.
 
-Each line of its input is a number: so many of the functions are called from then on, CALLS times
-a second each, in each worker. It prints "ready" when every worker has called every function once.
+Each line of its input is SERIES CALLS: so many of the functions are called from then on, so many
+times a second each, in each worker. It prints "ready" when every worker has called every function.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 
 import many
 
-workers, calls = int(sys.argv[1]), int(sys.argv[2])
+workers = int(sys.argv[1])
 functions = [getattr(many, f"f{number}") for number in range(1000)]
-active = memoryview(mmap.mmap(-1, 4096)).cast("L")
+load = memoryview(mmap.mmap(-1, 4096)).cast("L")
 ready = memoryview(mmap.mmap(-1, 4096))
 
 
@@ -27,7 +27,8 @@ def work(number: int) -> None:
     ready[number] = 1
     while True:
         time.sleep(1)
-        for function in functions[: active[0]]:
+        series, calls = load[0], load[1]
+        for function in functions[:series]:
             for _ in range(calls):
                 function()
 
@@ -42,7 +43,7 @@ while sum(ready[:workers]) < workers:
     time.sleep(0.05)
 print("ready", flush=True)
 for line in sys.stdin:
-    active[0] = int(line)
+    load[0], load[1] = map(int, line.split())
 for child in children:
     os.kill(child, signal.SIGTERM)
     os.waitpid(child, 0)
