@@ -82,9 +82,17 @@ def leave_sender(run: rundir.Run) -> None:
         os.waitpid(child, 0)
         return
     try:
+        _defend()
         if os.fork() == 0:
             import tach.sender.process
 
             tach.sender.process.run(run)
     finally:
         os._exit(0)
+
+
+def _defend() -> None:
+    """Be out of reach of what ends the program, before the sender has even been imported."""
+    os.setsid()
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(each, signal.SIG_IGN)
