@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Processes, wait_for
+from processes import Processes, marked, wait_for
 from reports import Report
 
 import tach
@@ -299,17 +299,37 @@ targets.function()
     assert (tmp_path / "found").read_text() == "0"  # that of listdir itself
 
 
-def test_the_terminal_s_interrupt(report: Report, spawn_tach: Any, tmp_path: Path) -> None:
-    """Ctrl-C reaches every process of the group; the sender stays for the report."""
+def by_a_terminal(pid: int, mark: str) -> int:
+    """Ctrl-C: a signal to each process of the group."""
+    os.killpg(pid, signal.SIGINT)
+    return -signal.SIGINT
+
+
+def by_a_service_manager(pid: int, mark: str) -> int:
+    """A stop: a signal to each process that descends from the program."""
+    for process in marked(mark):
+        os.kill(process.pid, signal.SIGTERM)
+    return -signal.SIGTERM
+
+
+@pytest.mark.parametrize("end", [by_a_terminal, by_a_service_manager])
+def test_the_sender_outlives_what_ends_the_program(
+    end: Callable[[int, str], int],
+    report: Report,
+    spawn_tach: Any,
+    tmp_path: Path,
+    tach_run_dir: Path,
+) -> None:
+    """A signal to all processes ends the program and leaves the sender, which may just begin."""
     code = "import targets, time; targets.function(); open('ready', 'w'); time.sleep(60)"
     process = spawn_tach(
         report.config(f="targets:function"), PYTHON, "-c", code, start_new_session=True
     )
     wait_for((tmp_path / "ready").exists, message="the program at work")
 
-    os.killpg(process.pid, signal.SIGINT)
+    status = end(process.pid, f"TACH_RUN_DIR={tach_run_dir}")
 
-    assert process.wait(10) == -signal.SIGINT
+    assert process.wait(10) == status
     assert report.calls() == {"f": 1}
 
 
