@@ -134,7 +134,10 @@ class CarbonDaemon:
         file = self._file(name)
         if not file.exists():
             return {}
-        (start, end, step), values = whisper.fetch(str(file), 0)
+        try:
+            (start, end, step), values = whisper.fetch(str(file), 0)
+        except whisper.CorruptWhisperFile:  # it is just being made
+            return {}
         return {
             stamp: value
             for stamp, value in zip(range(start, end, step), values, strict=True)

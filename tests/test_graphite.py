@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -312,9 +313,9 @@ def test_the_stamp_is_where_the_step_began(
     assert {stamp for _, stamp in points(lines)} == {STEP + step}
 
 
-@pytest.mark.parametrize(("end", "rate"), [(60.0, 6), (20.0, 6), (120.0, 3)])
+@pytest.mark.parametrize(("end", "rate"), [(60.0, 6), (60.1, 6), (20.0, 6), (119.9, 3)])
 def test_the_rate_is_that_of_the_step(listener: Listener, end: float, rate: float) -> None:
-    """Per second of the step, also where the run began or ended in it; of more if it came late."""
+    """Per second of the step, also where a run began or ended in it; of more if it was missed."""
     values = sent_by(listener, batch(calls(360), end=STEP + end))
 
     assert values["shop.calls.rate"] == rate
@@ -418,18 +419,27 @@ def test_a_peer_that_hung_up_is_noticed(listener: Listener) -> None:
 
 
 def test_a_receiver_that_does_not_read() -> None:
-    """A receiver that stops reading costs a time-out, an OSError, and no memory."""
-    wide = batch(*(sample(f"{i}{'x' * 180}", "gauge", i) for i in range(20_000)))
+    """A receiver that stops reading costs time-outs and OSErrors, and memory for two steps."""
+
+    def wide(step: int) -> Batch:
+        many = (sample(f"{i}{'x' * 180}", "gauge", i) for i in range(10_000))
+        return batch(*many, start=STEP + 60.0 * step)
+
     with (
         closing(Listener(reads=False)) as stuck,
-        closing(Graphite(HOST, stuck.port, timeout=0.2)) as graphite,
+        closing(Graphite(HOST, stuck.port, timeout=0.1)) as graphite,
     ):
-        began = time.monotonic()
-        for _ in range(5):
+        held = []
+        tracemalloc.start()
+        for step in range(12):
+            began = time.monotonic()
             with pytest.raises(OSError, match="timed out"):
-                graphite.send(wide)
-        assert time.monotonic() - began < 5
-        assert graphite.tallies["lines"] == 0
+                graphite.send(wide(step))
+            assert time.monotonic() - began < 2
+            held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert max(held) < 1.1 * held[1]
+        assert graphite.tallies["resent"] == 0
 
 
 @PROTOCOLS

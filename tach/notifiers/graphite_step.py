@@ -43,8 +43,9 @@ class Step:
 
     def points(self) -> Iterator[tuple[str, float]]:
         """Each path with its value in this step."""
-        # A batch that came late holds more than a step's calls.
-        seconds = max(float(self._length), self._covered)
+        # Rates times the step come to the count, also where a run begins or ends in the step or the
+        # sender was some milliseconds late; but a batch that came far too late holds many steps.
+        seconds = self._length * max(1, round(self._covered / self._length))
         for path, series in self._series.items():
             yield from _points(path, series, seconds)
 
@@ -85,7 +86,7 @@ def _merged(histograms: Sequence[Histogram]) -> Histogram:
     )
 
 
-def _points(path: str, series: Series, seconds: float) -> Iterator[tuple[str, float]]:
+def _points(path: str, series: Series, seconds: int) -> Iterator[tuple[str, float]]:
     value = series.value
     if isinstance(value, Histogram):
         yield from _distribution(path, value, seconds)
@@ -100,7 +101,7 @@ def _points(path: str, series: Series, seconds: float) -> Iterator[tuple[str, fl
         yield f"{whole}.rate", value / seconds
 
 
-def _distribution(path: str, values: Histogram, seconds: float) -> Iterator[tuple[str, float]]:
+def _distribution(path: str, values: Histogram, seconds: int) -> Iterator[tuple[str, float]]:
     count = values.count
     yield f"{path}.count", count
     yield f"{path}.rate", count / seconds

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 
+SEND_BUFFER = 1 << 16
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
@@ -18,6 +19,8 @@ class Connection:
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
         self._socket = socket.create_connection((host, port), timeout)
+        # What waits here is lost with the connection, so little may wait.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         # What a peer does not acknowledge in time, because its machine is gone, makes the next
         # `send` fail: otherwise the kernel would accept data for a quarter of an hour.
         user_timeout = int(timeout * 1000)
