@@ -26,7 +26,7 @@ NOT_BEFORE_THE_PROGRAM = (
 )  # fmt: skip
 AS_ROOT = os.geteuid() == 0
 # all of the standard library that tach brings along; the last one only with -X dev of Python 3.10
-OF_TACH = {"atexit", "fcntl", *(["mmap"] if AS_ROOT else []), "encodings.ascii"}
+OF_TACH = {"__future__", "atexit", "fcntl", *(["mmap"] if AS_ROOT else []), "encodings.ascii"}
 IMPORTS = "import targets; "
 
 Run = Callable[..., "Ended"]
@@ -137,8 +137,8 @@ def test_the_program_sees_no_difference(
 ) -> None:
     """However it is started, a program finds itself and its process as without tach.
 
-    What is new: PYTHONPATH in the environment, tach's own modules and two of the standard library,
-    one finder, and for root, who may yet become another user, a third module and two open files
+    What is new: PYTHONPATH in the environment, tach's own modules and three of the standard library,
+    one finder, and for root, who may yet become another user, a fourth module and two open files
     with high numbers.
     """
     prepare(place)

@@ -185,7 +185,7 @@ for file in files:
     "few files": (
         "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (20, 20)); targets.function()", 1,
     ),
-    "another umask": ("import os; os.umask(0o777); targets.function()", 1),
+    "another umask": ("import os; os.umask(0o077); targets.function()", 1),
     "another session": ("import os; os.fork() and os._exit(0); os.setsid(); targets.function()", 1),
     "executes another": (
         """
