@@ -25,25 +25,27 @@ class TargetFinder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The spec that the other finders give, its loader watched if it is one of ours."""
-        finders = sys.meta_path
-        if finders and finders[0] is not self:
-            self._stay_first(finders)
+        rest = self._behind_us(sys.meta_path)
         if self._passed_over:
             self._catch_up()
         if name not in self._names:
             return None
-        for finder in list(finders):
-            spec = None if finder is self else _ask(finder, name, path, target)
+        for finder in rest:
+            spec = _ask(finder, name, path, target)
             if spec is not None:
                 return self._watched(spec)
         return None
 
-    def _stay_first(self, finders: list[Any]) -> None:
-        # A finder that the program puts before us hides the modules that it finds.
-        if self in finders:
+    def _behind_us(self, finders: list[Any]) -> list[Any]:
+        """The finders that have not been asked before us; from now on none will be."""
+        place = finders.index(self) if self in finders else -1
+        rest = finders[place + 1 :]
+        if place > 0:
+            # A finder that the program puts before us hides the modules that it finds.
             finders.insert(0, self)
             del finders[finders.index(self, 1)]
             self._passed_over = True
+        return rest
 
     def _catch_up(self) -> None:
         """Tell of the modules that somebody before us has found."""
