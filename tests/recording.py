@@ -1,0 +1,63 @@
+"""Probes outside of any run: what they record in a directory, and what the sender reads there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tach.agent import proxy
+from tach.agent.probe import make_probe
+from tach.agent.recorder import Recorder
+from tach.agent.segment import Segment
+from tach.histogram import Histogram
+from tach.sender.counts import NOTHING, Counts
+from tach.sender.segments import SegmentReader
+
+
+class Recording:
+    """A process's segment in `directory`, and what has gone wrong with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.troubles: list[str] = []
+        self.proxy = proxy.object_proxy()
+        self.segment = Segment(str(directory), "a program", 1234)
+        self.recorders: list[Recorder] = []
+
+    def recorder(self, target: int = 0, ignore: tuple[str, ...] = ()) -> Recorder:
+        """What records target number `target`."""
+        recorder = Recorder(self.segment, target, ignore, self.troubles.append)
+        self.recorders.append(recorder)
+        return recorder
+
+    def probe(self, function: Callable[..., Any], target: int = 0, *ignore: str) -> Any:
+        """A probe around the function."""
+        return make_probe(self.proxy, function, self.recorder(target, ignore))
+
+    def after_fork(self) -> None:
+        """What a session does in a forked child."""
+        self.segment.after_fork(5678)
+        for recorder in self.recorders:
+            recorder.after_fork()
+
+    def counts(self, target: int = 0) -> Counts:
+        """What all segments of the directory together say of the target."""
+        counts = NOTHING
+        for file in sorted(self.directory.glob("*.segment")):
+            if file.stat().st_size:
+                reader = SegmentReader(str(file))
+                for series in reader.find_new():
+                    if series.target == target:
+                        counts = counts.plus(reader.counts(series))
+                reader.close()
+        return counts
+
+    def calls(self, target: int = 0) -> int:
+        """How many calls of the target ended."""
+        return calls(self.counts(target))
+
+
+def calls(counts: Counts) -> int:
+    """How many calls the counts tell of."""
+    return Histogram(counts.blocks).count
