@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
+    SIG_SETMASK,
+    pthread_sigmask,
+    valid_signals,
+)
+
 from tach import layout
 
 TYPE_CHECKING = False
@@ -27,6 +34,7 @@ CONTROL_FLOW = frozenset(
     ]
 )
 
+_SIGNALS = valid_signals()
 _NO_BLOCKS: list[memoryview | None] = [None] * layout.BLOCKS
 
 
@@ -85,7 +93,18 @@ class Recorder:
     def _cell(
         self, make: Callable[..., tuple[memoryview, int]], *args: Any
     ) -> tuple[memoryview, int]:
-        """What `make` makes, or memory that nobody reads, so that the next call need not try."""
+        """What `make` makes, or memory that nobody reads, so that the next call need not try.
+
+        Signals wait meanwhile: what a handler of the program's raises must not be taken for ours.
+        """
+        mask = pthread_sigmask(SIG_BLOCK, ())
+        try:
+            pthread_sigmask(SIG_BLOCK, _SIGNALS)
+            return self._try(make, *args)
+        finally:
+            pthread_sigmask(SIG_SETMASK, mask)
+
+    def _try(self, make: Callable[..., Cell], *args: Any) -> Cell:
         try:
             return make(*args)
         except RecursionError:
@@ -123,22 +142,21 @@ class Recorder:
         """Count what the call raised, in all and by class. Raises only RecursionError."""
         try:
             self._count_failure(type(error))
-        except RecursionError:
-            raise
-        except Exception:  # noqa: BLE001 - the program's own exception must reach it
+        except (AttributeError, TypeError):  # its class has no module, or an odd one
             self._on_trouble("an exception could not be counted")
 
     def _count_failure(self, raised: type[BaseException]) -> None:
         words = self.begin()
-        for base in type.__getattribute__(raised, "__mro__"):
-            module, known = base.__module__, base.__qualname__
+        of = type.__getattribute__  # past the code of a metaclass
+        for base in of(raised, "__mro__"):
+            module, known = of(base, "__module__"), of(base, "__qualname__")
             if (module, known) in CONTROL_FLOW:
                 words[layout.E_CANCELLED] += 1
                 return
             if self._ignore and (known in self._ignore or f"{module}:{known}" in self._ignore):
                 words[layout.E_IGNORED] += 1
                 return
-        name = raised.__name__
+        name = of(raised, "__name__")
         counter = self._error_classes.get(name) or self._open_error_class(name)
         at = layout.E_COUNT
         counter[at] += 1
