@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import site
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
 from reports import Report
 
+import tach
+
 PYTHON = sys.executable
-ROOT = Path(__file__).parent.parent
 MARK = "open('started', 'w')"
 
 Tach = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -45,8 +45,8 @@ def tach_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("venv") / "with-tach"
     python = make_venv(directory, "--system-site-packages")
     (packages,) = directory.glob("lib/python*/site-packages")
-    own = [str(ROOT), sysconfig.get_path("purelib"), *site.getsitepackages()]
-    (packages / "tach.pth").write_text("\n".join(own))
+    own = [Path(module.__file__).parent.parent for module in (tach, wrapt)]
+    (packages / "tach.pth").write_text("\n".join(map(str, own)))
     return python
 
 

@@ -137,8 +137,8 @@ def test_the_program_sees_no_difference(
 ) -> None:
     """However it is started, a program finds itself and its process as without tach.
 
-    What is new: PYTHONPATH in the environment, tach's own modules and three of the standard library,
-    one finder, and for root, who may yet become another user, a fourth module and two open files
+    What is new: PYTHONPATH in the environment, tach's own modules, three of the standard library,
+    one finder; and for root, who may yet become another user, a fourth module and two open files
     with high numbers.
     """
     prepare(place)
