@@ -18,7 +18,8 @@ DOCUMENT = ROOT / "docs" / "benchmarks.md"
 HEAD = """\
 # What tach costs
 
-As last measured by `make bench ARGS=--write`, with Python {python} on {cores} cores of {cpu}. The
+As last measured by `make bench ARGS=--write`, with Python {python} on {cores} cores of {cpu}, at a
+load average of {load:.1f} beforehand: what others do on the machine makes a start slower. The
 figures of another machine differ; the proportions hardly do.
 """
 
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"put it into {DOCUMENT.name}")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="some of: %(default)s")
     options = parser.parse_args()
+    if options.write and options.only != parser.get_default("only"):
+        parser.error("--write needs all of them, without --only")
     parts = [head()]
     with Scratch() as scratch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind(("127.0.0.1", 0))  # nobody reads: what does not fit in is lost
@@ -42,7 +45,8 @@ def main() -> None:
 
 def head() -> str:
     """The beginning of the document."""
-    return HEAD.format(python=platform.python_version(), cores=os.cpu_count(), cpu=cpu())
+    load, *_ = os.getloadavg()
+    return HEAD.format(python=platform.python_version(), cores=os.cpu_count(), cpu=cpu(), load=load)
 
 
 def cpu() -> str:
