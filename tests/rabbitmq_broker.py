@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,14 +132,12 @@ class RabbitmqBroker:
         with self.connected() as channel:
             return list(iter(lambda: channel.basic_get(queue, no_ack=True), None))
 
-    def reset(self) -> None:
-        """Forget all queues, and all exchanges but its own."""
+    def delete(self, exchange: str, queues: Sequence[str]) -> None:
+        """Delete what there is of these."""
         with self.connected() as channel:
-            for queue in self.control("list_queues", "name", "--no-table-headers").split():
+            for queue in queues:
                 channel.queue_delete(queue)
-            for exchange in self.control("list_exchanges", "name", "--no-table-headers").split():
-                if not exchange.startswith("amq."):
-                    channel.exchange_delete(exchange)
+            channel.exchange_delete(exchange)
 
     def _start_on_free_ports(self) -> None:
         for attempts_left in (2, 1, 0):
@@ -185,7 +183,7 @@ class RabbitmqBroker:
             "RABBITMQ_PID_FILE": str(self.directory / "pid"),
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none",
         }
 
     def _answers(self) -> bool:
