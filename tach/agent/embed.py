@@ -42,8 +42,8 @@ def uninstall() -> None:
 def _begin_run(config: str) -> str:
     """Have another process read the configuration, make the run and leave its sender behind."""
     reader, writer = posix.pipe()
-    command = [sys.executable, "-m", "tach.embedded", config, str(posix.getpid())]
-    command += [*sys.orig_argv[1:]]
+    start = respawn.START.format("tach.embedded")
+    command = [sys.executable, "-c", start, config, str(posix.getpid()), *sys.orig_argv[1:]]
     try:
         child = posix.posix_spawn(
             respawn.interpreter(),

@@ -17,6 +17,8 @@ def open_high(path: str, flags: int) -> Identity:
     """
     number = posix.open(path, flags | posix.O_CLOEXEC, 0o600)
     try:
+        if flags & posix.O_CREAT:
+            posix.fchmod(number, 0o600)  # whatever the program's umask is
         number = _move_up(number)
     finally:
         status = posix.fstat(number)

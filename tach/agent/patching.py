@@ -129,6 +129,8 @@ def _has_recorder(function: Any) -> bool:
 
 
 def _kind(found: Any) -> str:
+    while _has_recorder(found):
+        found = found.__wrapped__
     if isinstance(found, ModuleType):
         return "a module"
     if isinstance(found, type):

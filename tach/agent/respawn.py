@@ -8,11 +8,17 @@ from fcntl import LOCK_NB, LOCK_SH, flock
 
 from tach import layout
 
+# Not -m, which would let the program's working directory stand in for the standard library.
+START = (
+    "import sys; sys.path[:] = [each for each in sys.path if each]; "
+    "from {} import main; sys.exit(main(sys.argv[1:]))"
+)
+
 
 def ensure_sender(run_dir: str) -> None:
     """Start a sender if none lives. It has left this process's family when this returns."""
     if not _sender_lives(run_dir):
-        command = [sys.executable, "-m", "tach.sender", run_dir]
+        command = [sys.executable, "-c", START.format("tach.sender.process"), run_dir]
         child = posix.posix_spawn(
             interpreter(), command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
         )

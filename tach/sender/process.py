@@ -71,6 +71,7 @@ def _serve(run_: Run, restarts: int) -> None:
     """Be the sender, then exit: with 0 when the run is over."""
     status = 1
     try:
+        logging.lastResort = None  # whose words would end up among the program's
         _log_to(os.path.join(run_.directory, layout.SENDER_LOG))
         Sender(run_, restarts).serve()
         status = 0
