@@ -45,11 +45,29 @@ def resolve(arguments: list[str]) -> Command:
     if first.startswith("-"):
         raise CannotStart(f"{first} is no program; only -m and -c may stand in its place", 2)
     file = _find(first)
-    name = os.path.basename(first).removesuffix(".py")
+    name = _short_name(arguments)
     if file.endswith(".py") and not os.access(file, os.X_OK):
         return Command(sys.executable, [sys.executable, file, *arguments[1:]], name)
     _check_interpreter(file, arguments[1:])
     return Command(file, arguments, name)
+
+
+def _short_name(arguments: list[str]) -> str:
+    """What a person would call the program: of `python -u app.py` it is app."""
+    name = os.path.basename(arguments[0]).removesuffix(".py")
+    if not _is_python(arguments[0]):
+        return name
+    rest = iter(arguments[1:])
+    for word in rest:
+        if word == "-m":
+            return next(rest, name)
+        if not word.startswith("-"):
+            return os.path.basename(word).removesuffix(".py")
+        if word in ("-c", "-"):
+            break
+        if word in ("-W", "-X"):
+            next(rest, None)
+    return name
 
 
 def _find(name: str) -> str:

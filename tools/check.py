@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, NamedTuple
 
 import pythons
+from carbon import install_carbon
 from environment import ROOT, Environment, SetupError
 from servers import install_rabbitmq, install_statsd
 
@@ -55,7 +56,7 @@ def main() -> int:
     if not jobs:
         wanted = options.only or ", ".join(pythons.SUPPORTED)
         sys.exit(f"tach: no Python to test on; looked for {wanted}")
-    for install in (install_statsd, install_rabbitmq):
+    for install in (install_statsd, install_rabbitmq, install_carbon):
         if missing := install():
             print(f"not all tests can run: {missing}", flush=True)
     results = run_all(jobs)

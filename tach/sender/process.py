@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import select
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from tach import layout, metrics, notifiers, rundir
 from tach.histogram import Histogram
 from tach.plan import NotifierPlan, Plan
 from tach.rundir import Run
-from tach.samples import Batch, Kind, Metric, Sample
+from tach.samples import Batch, Kind, Metric, RunInfo, Sample
 from tach.sender import leftovers
 from tach.sender.counts import NOTHING, Counts
 from tach.sender.journal import JournalReader
@@ -114,12 +116,19 @@ class Sender:
     def _outlet(self, plan: NotifierPlan) -> Outlet | None:
         try:
             notifier = notifiers.load(plan.type)(**plan.options)
+            if hasattr(notifier, "introduce"):
+                notifier.introduce(self._info())
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             log.error("notifier %s cannot be used: %s: %s", plan.name, type(error).__name__, error)
             return None
         outlet = Outlet(plan.name, notifier, self._plan.interval, self._make, self._run.directory)
         outlet.tallies["sender_restarts"] += bool(self._restarts)
         return outlet
+
+    def _info(self) -> RunInfo:
+        fingerprint = hashlib.sha256(self._run.plan.encode()).hexdigest()[:12]
+        host = socket.gethostname()
+        return RunInfo(self._run.program, host, tuple(self._run.argv), fingerprint)
 
     def serve(self) -> None:
         """Work until the last process of the run has ended."""

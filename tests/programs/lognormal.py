@@ -16,7 +16,7 @@ import tach.agent.clock as probe_clock
 # The probe takes its clock when the first module with a target is imported, and keeps it.
 real = probe_clock.monotonic_ns
 probe_clock.monotonic_ns = lambda: sys.modules["timed"].now
-import timed  # noqa: E402
+import timed
 
 probe_clock.monotonic_ns = real
 
