@@ -328,7 +328,7 @@ def test_compacting_changes_no_number(family: Family) -> None:
         assert made(first) == expected
     second = family.totals()
 
-    assert len(list(second._log.read())) < 7
+    assert next(second._log.read())[0] == "", "it has been compacted"
     assert made(second) == expected
 
 
