@@ -7,7 +7,6 @@ called for it, its publisher_id, event_type, payload, metadata and context.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -47,7 +46,7 @@ class Endpoint:
 
 
 def main(url: str, exchange: str, topics: str, file: str, durable: str = "") -> None:
-    """Listen until SIGTERM."""
+    """Listen until the standard input is closed."""
     conf = cfg.ConfigOpts()
     conf([])
     transport = oslo_messaging.get_notification_transport(
@@ -59,11 +58,9 @@ def main(url: str, exchange: str, topics: str, file: str, durable: str = "") -> 
     listener = oslo_messaging.get_notification_listener(
         transport, targets, [Endpoint(file)], executor="threading"
     )
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     listener.start()
     print("listening", flush=True)
-    ended.wait()
+    sys.stdin.read()
     listener.stop()
     listener.wait()
 

@@ -22,6 +22,8 @@ HOW_TO_GET_IT = (
     "RabbitMQ is missing: install it (Debian: apt-get install rabbitmq-server; it need not run)"
 )
 START_TIMEOUT = 90.0
+# The broker ends with the tests, even when these are killed: then its standard input is closed.
+RUN = 'exec 3<&0 </dev/null; (cat <&3; kill $$) >/dev/null & exec "$0" 3<&-'
 
 
 def require_rabbitmq() -> None:
@@ -63,10 +65,10 @@ class RabbitmqBroker:
         self._write_configuration()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [BIN / "rabbitmq-server"],
+                ["sh", "-c", RUN, BIN / "rabbitmq-server"],
                 env=self._variables(),
                 cwd=self.directory,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -204,12 +206,12 @@ class RabbitmqBroker:
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
-        os.killpg(self._process.pid, how)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        with self._process as process:  # closes its standard input, and reaps it
+            os.killpg(process.pid, how)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
         self._process = None
 
     def _end_epmd(self) -> None:

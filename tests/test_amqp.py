@@ -93,6 +93,7 @@ def listen(broker: RabbitmqBroker, tmp_path: Path) -> Iterator[Callable[..., Cal
         with (tmp_path / "listener.log").open("ab") as log:
             listener = subprocess.Popen(
                 [*command, *(["durable"] if durable else [])],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
