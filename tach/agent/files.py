@@ -16,12 +16,10 @@ def open_high(path: str, flags: int) -> Identity:
     Raises OSError.
     """
     number = posix.open(path, flags | posix.O_CLOEXEC, 0o600)
-    try:
-        if flags & posix.O_CREAT:
-            posix.fchmod(number, 0o600)  # whatever the program's umask is
-        number = _move_up(number)
-    finally:
-        status = posix.fstat(number)
+    if flags & posix.O_CREAT:
+        posix.fchmod(number, 0o600)  # whatever the program's umask is
+    number = _move_up(number)
+    status = posix.fstat(number)
     return number, status.st_dev, status.st_ino
 
 

@@ -35,6 +35,7 @@ CONTROL_FLOW = frozenset(
 )
 
 _SIGNALS = valid_signals()
+_HERE = __file__.rpartition("/")[0]
 _NO_BLOCKS: list[memoryview | None] = [None] * layout.BLOCKS
 
 
@@ -90,12 +91,10 @@ class Recorder:
                 self.words = words
         return self.words
 
-    def _cell(
-        self, make: Callable[..., tuple[memoryview, int]], *args: Any
-    ) -> tuple[memoryview, int]:
+    def _cell(self, make: Callable[..., Cell], *args: Any) -> Cell:
         """What `make` makes, or memory that nobody reads, so that the next call need not try.
 
-        Signals wait meanwhile: what a handler of the program's raises must not be taken for ours.
+        Signals wait meanwhile, lest handlers that call a target pile up here.
         """
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
@@ -109,7 +108,9 @@ class Recorder:
             return make(*args)
         except RecursionError:
             raise
-        except Exception as error:  # noqa: BLE001 - the program must not see it
+        except Exception as error:
+            if _is_of_the_program(error):
+                raise
             if not self._told:
                 self._told = True
                 self._on_trouble(f"{type(error).__name__}: {error}")
@@ -176,3 +177,14 @@ class Recorder:
 
 def _unread() -> Cell:
     return memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0
+
+
+def _is_of_the_program(error: Exception) -> bool:
+    """Whether it was raised outside the agent: by a signal handler that ran in between.
+
+    One runs here all the same where another thread took the signal.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_HERE)
