@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording import calls
 
+from tach import layout
 from tach.agent import proxy
 from tach.agent.probe import make_probe
 from tach.agent.recorder import Recorder
@@ -269,6 +271,51 @@ def test_a_process_that_died_before_it_was_seen_is_counted(family: Family) -> No
     totals = family.totals()
     family.process((0, 9))
 
+    assert totals.retire(family.alive) == {"f"}
+    assert made(totals) == {"f": (9, 3)}
+
+
+def test_a_process_nobody_has_heard_of_is_not_taken_for_dead(family: Family) -> None:
+    """A process makes its segment before it says that it is there: it is left alone."""
+    family.process((0, 9), dies=False)
+    totals = family.totals()
+    totals.read()
+
+    assert totals.retire(lambda _: False) == set()
+    assert len(list(family.directory.glob("*.segment"))) == 1
+    assert made(totals) == {"f": (9, 3)}
+
+
+def test_a_damaged_segment_harms_no_other(family: Family) -> None:
+    """Of a segment damaged by whomever the rest is lost; the other processes are counted on."""
+    damaged, whole = family.process((0, 9), dies=False), family.process((1, 6), dies=False)
+    [file] = family.directory.glob(f"{damaged}-*.segment")
+    with open(file, "r+b") as segment:
+        segment.seek(layout.H_FIRST * layout.WORD)
+        segment.write((1 << 60).to_bytes(8, sys.byteorder))
+    totals = family.totals()
+
+    assert totals.read() == {"g"}
+    family.end(damaged)
+    family.end(whole)
+    totals.retire(family.alive)
+    assert made(totals) == {"g": (6, 2)}
+    assert list(family.directory.glob("*.segment")) == []
+
+
+def test_a_full_disk_keeps_the_segments(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be noted as folded in stays where it is, and counts, until it can."""
+    family.process((0, 9))
+    totals = family.totals()
+    totals.read()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordLog, "append", full)
+        assert totals.retire(family.alive) == set()
+        assert made(totals) == {"f": (9, 3)}
     assert totals.retire(family.alive) == {"f"}
     assert made(totals) == {"f": (9, 3)}
 

@@ -79,6 +79,16 @@ def patch(proxy: type[Any], module: ModuleType, qualname: str, recorder: Recorde
     return Patch(owner, name, raw, replacement, own)
 
 
+def depth(module: ModuleType, qualname: str) -> int:
+    """How many classes the target's class is made of; 0 where there is no class, or not there."""
+    found: Any = module
+    for part in qualname.split(".")[:-1]:
+        found = vars(found).get(part)
+        if not isinstance(found, type):
+            return 0
+    return len(type.__getattribute__(found, "__mro__")) if isinstance(found, type) else 0
+
+
 def _find(owner: Any, name: str) -> tuple[Any, bool]:
     """The raw attribute, without running the program's code, and whether it is the owner's own."""
     places = type.__getattribute__(owner, "__mro__") if isinstance(owner, type) else (owner,)

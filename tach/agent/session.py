@@ -37,6 +37,7 @@ class Session:
         self._journal = Journal(run_dir)
         self._segment: Segment | None = None
         self._proxy: type[Any] | None = None
+        self._seen: set[str] = set()
         self._recorders: dict[int, Recorder] = {}
         self._patches: list[Patch] = []
         self._finder = TargetFinder(frozenset(self._targets), self._executed)
@@ -98,7 +99,14 @@ class Session:
         return self._segment
 
     def _executed(self, name: str, module: ModuleType) -> None:
-        for index, qualname, ignore in self._targets[name]:
+        from tach.agent import patching
+
+        self._seen.add(name)
+        targets = self._targets[name]
+        # Base classes first: the probe of an inherited method goes around that of the base's.
+        for index, qualname, ignore in sorted(
+            targets, key=lambda target: patching.depth(module, target[1])
+        ):
             try:
                 self._patch(module, index, qualname, ignore)
             except Exception as error:  # noqa: BLE001, PERF203 - must not fail the import
@@ -144,12 +152,18 @@ class Session:
         """For targets whose module never came: what came instead, for the sender's suggestion."""
         for name, targets in self._targets.items():
             if name in sys.modules:
+                self._report_unseen(name, targets)
                 continue
             package = name.partition(".")[0]
             near = [each for each in list(sys.modules) if each.partition(".")[0] == package]
             candidates = " ".join(near[:_CANDIDATES] or _program_modules())
             for index, _, _ in targets:
                 self._report(index, "waiting", "", candidates)
+
+    def _report_unseen(self, name: str, targets: list[tuple[int, str, tuple[str, ...]]]) -> None:
+        if name not in self._seen:
+            for index, _, _ in targets:
+                self._report(index, "refused", f"module {name!r} came past the import system")
 
     def _wait_for_sender(self) -> None:
         respawn.ensure_sender(self._run_dir)

@@ -22,10 +22,12 @@ class Series:
     """One series of a segment: its entries and those of its error classes.
 
     There is more than one where several threads were the first to need it; one of them is used.
+    `name` is the totals' to give.
     """
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.name = ""
         self.entries: list[memoryview] = []
         self.error_classes: list[tuple[str, memoryview]] = []
         self._seen: list[int] = []
@@ -58,6 +60,7 @@ class SegmentReader:
         self._header = header
         self.pid: int = header[layout.H_PID]
         self.slot = 0
+        self.damaged = False
         self._newest = 0
         self._by_target: dict[int, Series] = {}
         self._by_offset: dict[int, Series] = {}
@@ -105,7 +108,7 @@ class SegmentReader:
         blocks = {}
         for block in range(layout.LOWEST_BLOCK, layout.BLOCKS):
             offset = words[layout.E_BLOCKS + block]
-            if offset:
+            if offset and self._reaches(offset):
                 data = self._slice(offset, BLOCK_BYTES)
                 blocks[block] = int.from_bytes(data, sys.byteorder)
         return Counts(
@@ -142,6 +145,12 @@ class SegmentReader:
         if offset % layout.WORD or offset + length > len(self._bytes):
             raise NotASegment(f"it ends before offset {offset}")
         return self._bytes[offset : offset + length]
+
+    def _reaches(self, offset: int) -> bool:
+        """Whether there is a block at the offset: not in a file that has been damaged."""
+        if offset + BLOCK_BYTES > len(self._bytes):
+            self._map()
+        return not offset % layout.WORD and offset + BLOCK_BYTES <= len(self._bytes)
 
     def _map(self) -> None:
         mapping = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)  # ValueError: empty

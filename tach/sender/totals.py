@@ -82,8 +82,8 @@ class Totals:
         for reader in self._readers.values():
             self._take_up(reader)
             for series in reader.series:
-                if series.changed():
-                    changed.add(self._name(reader, series))
+                if series.name and series.changed():
+                    changed.add(series.name)
         return changed
 
     def retire(self, alive: Callable[[ProcessKey], bool]) -> set[str]:
@@ -97,7 +97,10 @@ class Totals:
             # another program has begun another segment.
             gone = not alive(key) and start_ticks_of(key[0]) != key[1]
             if gone or newest[key] != name:
-                retired.update(self._retire(name))
+                try:
+                    retired.update(self._retire(name))
+                except OSError as error:  # the disk is full, say: it stays as it is until later
+                    log.warning("cannot fold in %s yet: %s", name, error)
         if self._log.crowded():
             self._compact()
         return retired
@@ -124,27 +127,38 @@ class Totals:
             log.debug("cannot read %s yet: %s", name, error)
 
     def _take_up(self, reader: SegmentReader) -> None:
-        for series in reader.find_new():
+        for series in self._find_new(reader):
             if series.target >= len(self._plan.targets):
                 log.warning("%s speaks of target %d", reader.path, series.target)
                 continue
-            name = self._name(reader, series)
-            total = self.series.setdefault(name, Total(series.target))
+            series.name = self.prefix(reader.pid) + self._plan.targets[series.target].name
+            total = self.series.setdefault(series.name, Total(series.target))
             total.living.append((reader, series))
 
-    def _name(self, reader: SegmentReader, series: Series) -> str:
-        return self.prefix(reader.pid) + self._plan.targets[series.target].name
+    def _find_new(self, reader: SegmentReader) -> list[Series]:
+        if reader.damaged:
+            return []
+        try:
+            return reader.find_new()
+        except NotASegment as error:
+            log.error("%s is damaged, its new series are lost: %s", reader.path, error)
+            reader.damaged = True
+            return []
 
     def _retire(self, name: str) -> set[str]:
         last: dict[str, Counts] = {}
         if name not in self._readers:
             self._open(name)
-        reader = self._readers.pop(name, None)
+        reader = self._readers.get(name)
         if reader is not None:
             self._take_up(reader)
-            last = {self._name(reader, each): reader.counts(each) for each in reader.series}
-            plain = [(key, reader.slot, counts.to_plain()) for key, counts in last.items()]
+            last = {each.name: reader.counts(each) for each in reader.series if each.name}
+            plain = [
+                (key, self.series[key].target, reader.slot, counts.to_plain())
+                for key, counts in last.items()
+            ]
             self._log.append((name, plain))
+            del self._readers[name]
             for key, counts in last.items():
                 total = self.series[key]
                 total.living = [each for each in total.living if each[0] is not reader]
@@ -156,10 +170,9 @@ class Totals:
 
     def _recall(self) -> None:
         """What a sender before this one had retired."""
-        by_target = {target.name: i for i, target in enumerate(self._plan.targets)}
         for name, last in self._log.read():
-            for key, slot, plain in last:
-                total = self.series.setdefault(key, Total(_target_of(key, by_target)))
+            for key, target, slot, plain in last:
+                total = self.series.setdefault(key, Total(target))
                 total.retire(slot, from_plain(plain))
             # It may have died between the record and the removal.
             if name and os.path.exists(os.path.join(self._run.directory, name)):
@@ -167,18 +180,11 @@ class Totals:
 
     def _compact(self) -> None:
         retired = [
-            (key, slot, counts.to_plain())
+            (key, each.target, slot, counts.to_plain())
             for key, each in self.series.items()
             for slot, counts in each.retired.items()
         ]
         self._log.replace(("", retired))
-
-
-def _target_of(name: str, by_target: dict[str, int]) -> int:
-    """The target whose series this is, whatever its prefix."""
-    while name not in by_target:
-        name = name.partition(".")[2]
-    return by_target[name]
 
 
 def _is_segment_name(name: str) -> bool:
