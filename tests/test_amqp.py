@@ -435,15 +435,25 @@ def test_the_next_url_is_tried_when_one_fails(broker) -> None:
 
 def test_ticks_keep_an_idle_connection_alive(broker) -> None:
     """With `tick` the broker hears heartbeats; without, it hangs up, and is connected to anew."""
-    with to(broker, heartbeat=1) as ticked, to(broker, heartbeat=1) as silent:
+    with to(broker, heartbeat=2) as ticked, to(broker, heartbeat=2) as silent:
         for amqp in (ticked, silent):
             amqp.deliver(events(1))
+        enough = threading.Event()
+
+        def tick() -> None:
+            while not enough.wait(0.1):
+                ticked.tick()
 
         def one_is_left() -> bool:
-            ticked.tick()
             return broker.control("list_connections", "pid", "--no-table-headers").count("<") == 1
 
-        wait_until(one_is_left, "the broker hangs up on the silent one")
+        ticking = threading.Thread(target=tick)
+        ticking.start()
+        try:
+            wait_until(one_is_left, "the broker hangs up on the silent one", timeout=40)
+        finally:
+            enough.set()
+            ticking.join()
         for amqp in (ticked, silent):
             assert amqp.deliver(events(1)) == [True]
     assert (ticked.tallies["reconnects"], silent.tallies["reconnects"]) == (0, 1)
