@@ -28,6 +28,8 @@ from tach.sender.totals import Totals
 
 log = logging.getLogger("tach.sender")
 
+LAST_LOOKS = 3
+LAST_LOOKS_PAUSE = 0.05  # seconds
 FINAL_TIMEOUT = 5.0  # for the last flush, after the program's end
 QUICK = 1.0  # seconds: a sender that ends sooner probably cannot work here at all
 QUICK_ENDS = 8  # in a row, before the guard gives up
@@ -177,10 +179,15 @@ class Sender:
     def _over(self) -> bool:
         if self._processes.any_but(-1):
             return False
-        # The last one known has ended: has it left anyone behind who never said so?
-        self._read()
-        self._processes.find_unregistered()
-        return not self._processes.any_but(-1)
+        # The last one known has ended: has it left anyone behind who has not said so yet? One look
+        # is not enough: a process may fork and end while we look, and so neither is seen.
+        for _ in range(LAST_LOOKS):
+            self._read()
+            self._processes.find_unregistered()
+            if self._processes.any_but(-1):
+                return False
+            time.sleep(LAST_LOOKS_PAUSE)
+        return True
 
     def _acknowledge(self) -> None:
         """The main process is about to exit and waits: send what there is."""
