@@ -18,6 +18,7 @@ usage: tach CONFIG PROGRAM [ARG...]     run a program and measure the functions 
        tach CONFIG -m MODULE [ARG...]
        tach CONFIG -c CODE [ARG...]
        tach check CONFIG                say whether CONFIG is right, and what it measures
+       tach forward SPOOL               send the events that an earlier run has left
        tach metrics | notifiers         list what can be used in a CONFIG
        tach --help | --version
 """
@@ -93,6 +94,12 @@ def _check(arguments: list[str]) -> int:
     return 0
 
 
+def _forward(arguments: list[str]) -> int:
+    from tach import forward
+
+    return forward.main(arguments)
+
+
 def _list(group: str) -> Callable[[list[str]], int]:
     def show(arguments: list[str]) -> int:
         import importlib
@@ -109,6 +116,7 @@ def _list(group: str) -> Callable[[list[str]], int]:
 
 SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": _check,
+    "forward": _forward,
     "metrics": _list("metrics"),
     "notifiers": _list("notifiers"),
 }

@@ -18,10 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tach.plan import Plan
+    from tach.plan import Plan, TargetPlan
 
 # A file changed this shortly before it was parsed may change again without a newer time stamp.
 _SETTLED_NS = 2_000_000_000
+ROTATE_AT = 16 << 20  # bytes of a spool file, unless the whole spool may not be much larger
 
 
 class Compiled:
@@ -49,11 +50,44 @@ def load(path: str) -> Compiled:
 
 def compile_plan(plan: Plan) -> Compiled:
     """The plan in the form that is written into the run directory."""
-    targets: dict[str, list[tuple[int, str, tuple[str, ...]]]] = {}
+    targets: dict[str, list[tuple[int, str, tuple[str, ...], dict[str, Any] | None]]] = {}
     for index, target in enumerate(plan.targets):
-        targets.setdefault(target.module, []).append((index, target.qualname, target.ignore))
-    agent = {"layout": layout.VERSION, "exit_timeout": plan.exit_timeout, "targets": targets}
+        compiled = (index, target.qualname, target.ignore, _event(plan, target))
+        targets.setdefault(target.module, []).append(compiled)
+    agent = {
+        "layout": layout.VERSION,
+        "exit_timeout": plan.exit_timeout,
+        "targets": targets,
+        "events": _events(plan),
+    }
     return Compiled(plan.to_json(), agent)
+
+
+def _event(plan: Plan, target: TargetPlan) -> dict[str, Any] | None:
+    """What the program needs to know to write the target's events; None if it has none."""
+    if "events" not in target.metrics:
+        return None
+    delivering = [each.name for each in plan.notifiers if each.delivers]
+    return {
+        "event": target.event,
+        "payload": {**({"tenant_id": target.tenant} if target.tenant else {}), **target.payload},
+        "notifiers": [name for name in target.notifiers if name in delivering],
+    }
+
+
+def _events(plan: Plan) -> dict[str, Any] | None:
+    """What all events have in common. Directories and names are completed when a run begins."""
+    if all("events" not in target.metrics for target in plan.targets):
+        return None
+    return {
+        "base": plan.spool.directory,
+        "notifiers": [each.name for each in plan.notifiers if each.delivers],
+        "rotate_at": max(4096, min(plan.spool.max_size // 8, ROTATE_AT)),
+        "sync": plan.spool.fsync == 0,
+        "publisher_id": plan.publisher_id,
+        "hide": plan.hide,
+        "file": plan.file,
+    }
 
 
 def _identity(path: str) -> tuple[str | int, ...] | None:

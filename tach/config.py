@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tach.config_events import read_hidden, read_spool
 from tach.config_notifiers import read_notifiers
 from tach.config_targets import Targets
 from tach.plan import Plan
@@ -13,10 +14,21 @@ from tach.yaml_values import Entry, Values
 
 __all__ = ["ConfigErrors", "load"]
 
-KEYS = ("prefix", "interval", "exit_timeout", "notifiers", "defaults", "targets")
+KEYS = (
+    "prefix",
+    "interval",
+    "exit_timeout",
+    "publisher_id",
+    "redact",
+    "spool",
+    "notifiers",
+    "defaults",
+    "targets",
+)
 IGNORED_KEYS = "x-"
 PLACEHOLDERS = ("{host}", "{program}", "{pid}")
 DEFAULT_INTERVAL = 1.0
+DEFAULT_PUBLISHER = "{program}.{host}"
 LEAST_INTERVAL = 0.1
 DEFAULT_EXIT_TIMEOUT = 1.0
 
@@ -33,7 +45,7 @@ def load(path: str) -> Plan:
     used = {key: entry for key, entry in entries.items() if not key.startswith(IGNORED_KEYS)}
     fields = values.only(used, "", KEYS)
     notifiers = read_notifiers(fields.get("notifiers"), values)
-    targets = Targets(tuple(each.name for each in notifiers), values)
+    targets = Targets(notifiers, values)
     plan = Plan(
         file=path,
         prefix=_prefix(fields.get("prefix"), values),
@@ -41,6 +53,9 @@ def load(path: str) -> Plan:
         exit_timeout=_exit_timeout(fields.get("exit_timeout"), values),
         notifiers=notifiers,
         targets=targets.read(fields.get("defaults"), fields.get("targets")),
+        publisher_id=_publisher_id(fields.get("publisher_id"), values),
+        hide=read_hidden(fields.get("redact"), values),
+        spool=read_spool(fields.get("spool"), values),
     )
     problems.raise_if_any()
     return plan
@@ -59,6 +74,20 @@ def _prefix(entry: Entry | None, values: Values) -> str:
         what = f"{quoted(prefix)} has an empty component"
         values.report(line, "prefix", what, "remove a dot, or put a name beside it")
     return prefix
+
+
+def _publisher_id(entry: Entry | None, values: Values) -> str:
+    if entry is None:
+        return DEFAULT_PUBLISHER
+    found = values.text(entry.node, "publisher_id", "a text such as compute.{host}") or ""
+    for braced in re.findall(r"\{[^{}]*\}|[{}]", found):
+        if braced not in PLACEHOLDERS[:2]:
+            advice = suggestion(braced, PLACEHOLDERS[:2])
+            what = f"unknown placeholder {quoted(braced)}"
+            values.report(line_of(entry.node), "publisher_id", what, advice)
+    if not found:
+        values.report(line_of(entry.node), "publisher_id", "must not be empty", "leave it out")
+    return found
 
 
 def _interval(entry: Entry | None, values: Values) -> float:

@@ -40,7 +40,8 @@ def _notifier(name: str, entry: Entry, types: KnownTypes, values: Values) -> Not
     type_name = _type(type_entry, where, types, values)
     cls = _load(type_name, where, entry.line, values) if type_name else None
     options = read_options(cls, entries, where, entry.line, values) if cls else {}
-    return NotifierPlan(name, type_name, options, entry.line)
+    delivers = hasattr(cls, "deliver")
+    return NotifierPlan(name, type_name, options, entry.line, delivers)
 
 
 def _type(entry: Entry, where: str, types: KnownTypes, values: Values) -> str:

@@ -7,16 +7,31 @@ import builtins
 import yaml
 
 from tach import metrics
+from tach.config_events import read_path
 from tach.functions import SHAPE, advice_for, is_function
 from tach.known_types import KnownTypes
 from tach.names import sanitise
-from tach.plan import TargetPlan
+from tach.plan import NotifierPlan, Path, TargetPlan
 from tach.problems import quoted, suggestion
 from tach.yaml_nodes import is_null, line_of
 from tach.yaml_values import Entry, Values
 
 DEFAULTS_KEYS = ("metrics", "notifiers")
-TARGET_KEYS = ("function", "metrics", "notifiers", "ignore", "enabled")
+TARGET_KEYS = (
+    "function",
+    "metrics",
+    "notifiers",
+    "ignore",
+    "enabled",
+    "event",
+    "payload",
+    "tenant",
+    "period",
+)
+EVENT_KEYS = ("event", "payload", "tenant", "period")
+PERIODS = ("hour", "day", "month")
+# What tach itself puts into a payload.
+RESERVED = ("duration", "exception", "started_at", "tach_version", "truncated", "unfinished")
 DEFAULT_METRICS = ("timing", "count", "exceptions")
 BUILTIN_EXCEPTIONS = tuple(
     name
@@ -34,9 +49,11 @@ class Targets:
     have defined them could not be read.
     """
 
-    def __init__(self, notifier_names: tuple[str, ...], values: Values) -> None:
+    def __init__(self, notifiers: tuple[NotifierPlan, ...], values: Values) -> None:
+        notifier_names = tuple(each.name for each in notifiers)
         self._values = values
         self._notifier_names = notifier_names
+        self._delivering = {each.name for each in notifiers if each.delivers or not each.type}
         self._metric_types = KnownTypes(metrics)
         self._defaults: Lists = {"metrics": DEFAULT_METRICS, "notifiers": notifier_names}
 
@@ -70,6 +87,7 @@ class Targets:
             ":"
         )
         lists = {**self._defaults, **self._lists(fields, where)}
+        has_events = "events" in lists["metrics"]
         plan = TargetPlan(
             name=sanitise(name),
             module=module,
@@ -78,7 +96,12 @@ class Targets:
             notifiers=lists["notifiers"],
             ignore=self._ignore(fields.get("ignore"), f"{where}.ignore"),
             line=entry.line,
+            event=self._event(fields.get("event"), name, where) if has_events else "",
+            payload=self._payload(fields.get("payload"), f"{where}.payload"),
+            tenant=self._tenant(fields.get("tenant"), f"{where}.tenant"),
+            period=self._period(fields.get("period"), f"{where}.period"),
         )
+        self._check_events(plan, fields, where)
         return plan if self._is_enabled(fields.get("enabled"), f"{where}.enabled") else None
 
     def _check_name(self, name: str, where: str, line: int) -> None:
@@ -146,6 +169,50 @@ class Targets:
                     line, where, f"malformed exception {quoted(name)}", advice_for(name)
                 )
         return tuple(names or ())
+
+    def _event(self, entry: Entry | None, name: str, where: str) -> str:
+        if entry is None:
+            return sanitise(name)
+        found = self._values.text(entry.node, f"{where}.event", "an event type") or ""
+        if sanitise(found) != found or not found:
+            what = f"malformed event type {quoted(found)}"
+            advice = f"write it as {sanitise(found) or 'compute.instance.reboot'}"
+            self._values.report(line_of(entry.node), f"{where}.event", what, advice)
+        return found
+
+    def _payload(self, entry: Entry | None, where: str) -> dict[str, Path]:
+        entries = (self._values.mapping(entry.node, where) if entry else None) or {}
+        for name in entries:
+            if name in RESERVED:
+                what = f"{quoted(name)} is what tach itself tells"
+                self._values.report(entries[name].line, where, what, "choose another name")
+        return {
+            name: read_path(each, f"{where}.{name}", self._values) for name, each in entries.items()
+        }
+
+    def _tenant(self, entry: Entry | None, where: str) -> Path:
+        return read_path(entry, where, self._values) if entry else ()
+
+    def _period(self, entry: Entry | None, where: str) -> str:
+        found = self._values.text(entry.node, where, "a period") if entry else "day"
+        if entry and found is not None and found not in PERIODS:
+            what = f"unknown period {quoted(found)}"
+            self._values.report(line_of(entry.node), where, what, suggestion(found, PERIODS))
+        return found or "day"
+
+    def _check_events(self, plan: TargetPlan, fields: dict[str, Entry], where: str) -> None:
+        if "events" not in plan.metrics:
+            advice = "add events to its metrics"
+            if "usage" in plan.metrics:
+                what = "usage sums up what events report, and there are none"
+                self._values.report(plan.line, where, what, advice)
+            for key in EVENT_KEYS:
+                if key in fields:
+                    what = f"{quoted(key)} is about events, and there are none"
+                    self._values.report(fields[key].line, where, what, advice)
+        elif plan.notifiers and not self._delivering.intersection(plan.notifiers):
+            what = "its events go nowhere: none of its notifiers can deliver events"
+            self._values.report(plan.line, where, what, "add one that can, such as log")
 
     def _is_enabled(self, entry: Entry | None, where: str) -> bool:
         return entry is None or self._values.boolean(entry.node, where) is not False

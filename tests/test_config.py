@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tach import notifiers, yaml_nodes
 from tach.config import ConfigErrors, load
+from tach.config_events import HIDDEN
 from tach.names import sanitise
-from tach.plan import NotifierPlan, Plan, TargetPlan
+from tach.plan import NotifierPlan, Plan, SpoolPlan, TargetPlan
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_METRICS = ("timing", "count", "exceptions")
@@ -57,9 +58,13 @@ def test_a_whole_configuration_becomes_a_plan() -> None:
 prefix: nova.{host}
 interval: 500ms
 exit_timeout: 2
+publisher_id: shop.{host}
+redact: [ssn]
+spool: {directory: /var/spool/s, max_size: 1MiB, max_age: 1h, fsync: always}
 notifiers:
   statsd: {type: statsd, port: 8126, timeout: 500ms}
   table: {type: console}
+  bus: {type: log}
 defaults:
   metrics: [timing, count]
   notifiers: [statsd]
@@ -70,6 +75,19 @@ targets:
     metrics: exceptions
     notifiers: [table, statsd]
     ignore: [StopIteration, "pkg.mod:Outer.Gone"]
+  pay:
+    function: shop.payments:Gateway.pay
+    metrics: [events, usage]
+    notifiers: bus
+    event: shop.payment
+    tenant: args.context.project_id
+    period: month
+    payload:
+      order: args.order.id
+      limit: kwargs[limit]
+      first: args[0]['a b']
+      answer: result
+  refund: {function: "shop.payments:refund", metrics: [events], notifiers: [bus]}
 """
     )
 
@@ -79,8 +97,9 @@ targets:
         interval=0.5,
         exit_timeout=2.0,
         notifiers=(
-            NotifierPlan("statsd", "statsd", {"port": 8126, "timeout": 0.5}, 5),
-            NotifierPlan("table", "console", {}, 6),
+            NotifierPlan("statsd", "statsd", {"port": 8126, "timeout": 0.5}, 8),
+            NotifierPlan("table", "console", {}, 9),
+            NotifierPlan("bus", "log", {}, 10, delivers=True),
         ),
         targets=(
             TargetPlan(
@@ -90,7 +109,7 @@ targets:
                 metrics=("timing", "count"),
                 notifiers=("statsd",),
                 ignore=(),
-                line=11,
+                line=15,
             ),
             TargetPlan(
                 name="compute.reboot",
@@ -99,9 +118,40 @@ targets:
                 metrics=("exceptions",),
                 notifiers=("table", "statsd"),
                 ignore=("StopIteration", "pkg.mod:Outer.Gone"),
-                line=12,
+                line=16,
+            ),
+            TargetPlan(
+                name="pay",
+                module="shop.payments",
+                qualname="Gateway.pay",
+                metrics=("events", "usage"),
+                notifiers=("bus",),
+                ignore=(),
+                line=21,
+                event="shop.payment",
+                payload={
+                    "order": ("args", (0, "order"), (0, "id")),
+                    "limit": ("kwargs", (1, "limit")),
+                    "first": ("args", (1, 0), (1, "a b")),
+                    "answer": ("result",),
+                },
+                tenant=("args", (0, "context"), (0, "project_id")),
+                period="month",
+            ),
+            TargetPlan(
+                name="refund",
+                module="shop.payments",
+                qualname="refund",
+                metrics=("events",),
+                notifiers=("bus",),
+                ignore=(),
+                line=33,
+                event="refund",
             ),
         ),
+        publisher_id="shop.{host}",
+        hide=(*HIDDEN, "ssn"),
+        spool=SpoolPlan("/var/spool/s", 1 << 20, 3600.0, 0.0),
     )
     assert Plan.from_json(plan.to_json()) == plan
 
@@ -115,6 +165,9 @@ def test_what_is_not_said_has_a_default() -> None:
     assert plan.notifiers == (NotifierPlan("console", "console", {}, 0),)
     assert plan.targets[0].metrics == DEFAULT_METRICS
     assert plan.targets[0].notifiers == ("console",)
+    assert (plan.targets[0].event, plan.targets[0].payload) == ("", {})
+    assert (plan.publisher_id, plan.hide) == ("{program}.{host}", HIDDEN)
+    assert plan.spool == SpoolPlan("", 1 << 30, 7 * 86400.0, 1.0)
 
     plan = plan_of("notifiers: {b: {type: statsd}, a: {type: console}}\ntargets: {a: pkg:f}")
     assert plan.targets[0].notifiers == ("b", "a")
@@ -236,8 +289,13 @@ def test_the_example_is_right() -> None:
     """`tach.yaml.example` holds every key and every option, and is accepted."""
     plan = load(str(ROOT / "tach.yaml.example"))
 
-    assert [each.type for each in plan.notifiers] == ["console", "statsd", "graphite"]
-    assert [each.name for each in plan.targets] == ["checkout", "catalogue.find", "cart.add"]
+    assert [each.type for each in plan.notifiers] == ["console", "statsd", "graphite", "log"]
+    assert [each.name for each in plan.targets] == [
+        "checkout",
+        "catalogue.find",
+        "checkout.pay",
+        "cart.add",
+    ]
 
 
 # What is wrong with a configuration
@@ -282,6 +340,12 @@ targets:
 FUNCTION = "package.module:Class.method"
 
 
+def event_target(keys: str) -> str:
+    """A configuration with one target that has events, and these keys, on line 2."""
+    target = f"{{function: 'p:f', metrics: events, {keys}}}"
+    return f"notifiers: {{l: {{type: log}}}}\ntargets: {{a: {target}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -316,7 +380,8 @@ FUNCTION = "package.module:Class.method"
         ),
         (
             "notifiers: {s: }",
-            "1: notifiers.s: the key 'type' is missing; known: amqp, console, graphite, statsd",
+            "1: notifiers.s: the key 'type' is missing; "
+            "known: amqp, console, graphite, log, statsd",
         ),
         (
             "notifiers: {s: {type: [a]}}",
@@ -363,7 +428,7 @@ FUNCTION = "package.module:Class.method"
         ),
         (
             "targets: {a: {function: 'p:f', metrics: zzz}}",
-            "1: targets.a: unknown metric 'zzz'; known: count, exceptions, timing",
+            "1: targets.a: unknown metric 'zzz'; known: count, events, exceptions, timing, usage",
         ),
         (
             "targets: {a: {function: 'p:f', notifiers: zzz}}",
@@ -377,6 +442,86 @@ FUNCTION = "package.module:Class.method"
         (
             "targets: {a: {function: 'p:f', ignore: p.Gone}}",
             "1: targets.a.ignore: malformed exception 'p.Gone'; did you mean 'p:Gone'?",
+        ),
+        ("publisher_id: ''", "1: publisher_id: must not be empty; leave it out"),
+        (
+            "publisher_id: nova.{hots}",
+            "1: publisher_id: unknown placeholder '{hots}'; did you mean '{host}'?",
+        ),
+        ("redact: {a: b}", "1: redact: expected a list of words, got a mapping"),
+        (
+            "spool: {max_sise: 1MiB}",
+            "1: spool: unknown key 'max_sise'; did you mean 'max_size'?",
+        ),
+        ("spool: {max_size: 1KiB}", "1: spool.max_size: must be at least 64KiB"),
+        (
+            "spool: {max_size: much}",
+            "1: spool.max_size: expected a whole number or a size such as 64KiB, 1MiB or 1GB, "
+            "got 'much'",
+        ),
+        ("spool: {max_age: 0}", "1: spool.max_age: must be at least 1s"),
+        ("spool: {fsync: -1s}", "1: spool.fsync: must be at least 0s"),
+        (
+            "spool: {fsync: allways}",
+            "1: spool.fsync: expected a duration such as 500ms, 10s, 5m, 1h or 1d, or always, "
+            "got 'allways'",
+        ),
+        ("spool: {directory: ''}", "1: spool.directory: must not be empty; leave the key out"),
+        (
+            "notifiers: {l: {type: log, file: ''}}",
+            "1: notifiers.l: file must not be empty; leave it out for the sender's log",
+        ),
+        (
+            event_target("payload: {b: arg.uuid}"),
+            "2: targets.a.payload.b: malformed path 'arg.uuid'; did you mean 'args'?",
+        ),
+        (
+            event_target("payload: {b: args.c()}"),
+            "2: targets.a.payload.b: malformed path 'args.c()'; write it as args.instance.uuid",
+        ),
+        (
+            event_target("payload: {b: args}"),
+            "2: targets.a.payload.b: malformed path 'args'; write it as args.instance.uuid",
+        ),
+        (
+            event_target("payload: {b: }"),
+            "2: targets.a.payload.b: expected a path such as args.instance.uuid, got nothing",
+        ),
+        (
+            event_target("payload: [args.b]"),
+            "2: targets.a.payload: expected a mapping, got a list",
+        ),
+        (
+            event_target("payload: {duration: args.b}"),
+            "2: targets.a.payload: 'duration' is what tach itself tells; choose another name",
+        ),
+        (
+            event_target("tenant: context.project_id"),
+            "2: targets.a.tenant: malformed path 'context.project_id'; "
+            "known: args, kwargs, self, result",
+        ),
+        (
+            event_target("period: days"),
+            "2: targets.a.period: unknown period 'days'; did you mean 'day'?",
+        ),
+        (
+            event_target("event: shop order"),
+            "2: targets.a.event: malformed event type 'shop order'; write it as shop_order",
+        ),
+        (
+            "targets: {a: {function: 'p:f', metrics: events}}",
+            "1: targets.a: its events go nowhere: none of its notifiers can deliver events; "
+            "add one that can, such as log",
+        ),
+        (
+            "targets: {a: {function: 'p:f', metrics: [count, usage]}}",
+            "1: targets.a: usage sums up what events report, and there are none; "
+            "add events to its metrics",
+        ),
+        (
+            "targets: {a: {function: 'p:f', payload: {b: args.c}}}",
+            "1: targets.a: 'payload' is about events, and there are none; "
+            "add events to its metrics",
         ),
         (
             "targets: {a.: 'p:f'}",

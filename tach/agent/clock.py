@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns, sleep
+from time import gmtime, monotonic_ns, sleep, strftime, time
 
-__all__ = ["monotonic_ns", "sleep"]
+__all__ = ["gmtime", "monotonic_ns", "sleep", "strftime", "time"]

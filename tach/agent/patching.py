@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from types import FunctionType, ModuleType
 
-from tach.agent.probe import make_probe
+from tach.agent.probe import make_event_probe, make_probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from tach.agent.events import Events
     from tach.agent.recorder import Recorder
+
+    # (function, how many of its first arguments are self or cls) -> what writes its events
+    MakeEvents = Callable[[Callable[..., Any], int], Events]
 
 _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 _KINDS = (
@@ -55,10 +59,16 @@ class Patch:
         return True
 
 
-def patch(proxy: type[Any], module: ModuleType, qualname: str, recorder: Recorder) -> Patch | None:
+def patch(
+    proxy: type[Any],
+    module: ModuleType,
+    qualname: str,
+    recorder: Recorder,
+    make_events: MakeEvents | None = None,
+) -> Patch | None:
     """Measure `module:qualname`; None where that is done already.
 
-    Raises CannotPatch.
+    With `make_events`, notifications of its calls are written too. Raises CannotPatch.
     """
     *path, name = qualname.split(".")
     owner: Any = module
@@ -71,7 +81,7 @@ def patch(proxy: type[Any], module: ModuleType, qualname: str, recorder: Recorde
     raw, own = _find(owner, name)
     if recorder in _recorders_of(raw):
         return None
-    replacement = _wrap(proxy, raw, recorder)
+    replacement = _wrap(proxy, raw, recorder, make_events, isinstance(owner, type))
     try:
         _store(owner, name, replacement)
     except (TypeError, AttributeError) as error:
@@ -102,15 +112,26 @@ def _find(owner: Any, name: str) -> tuple[Any, bool]:
     raise CannotPatch("missing", f"no {name!r} in {kind}", candidates)
 
 
-def _wrap(proxy: type[Any], raw: Any, recorder: Recorder) -> Any:
-    if type(raw) in (classmethod, staticmethod):
-        inner = raw.__func__
-        _refuse_other_kinds(inner)
-        replacement = type(raw)(make_probe(proxy, inner, recorder))
-        vars(replacement).update(vars(raw))
-        return replacement
-    _refuse_other_kinds(raw)
-    return make_probe(proxy, raw, recorder)
+def _wrap(
+    proxy: type[Any],
+    raw: Any,
+    recorder: Recorder,
+    make_events: MakeEvents | None,
+    in_class: bool,
+) -> Any:
+    is_method = type(raw) in (classmethod, staticmethod)
+    function = raw.__func__ if is_method else raw
+    _refuse_other_kinds(function)
+    if make_events is None:
+        probe = make_probe(proxy, function, recorder)
+    else:
+        skip = int(in_class and type(raw) is not staticmethod)
+        probe = make_event_probe(proxy, function, recorder, make_events(function, skip))
+    if not is_method:
+        return probe
+    replacement = type(raw)(probe)
+    vars(replacement).update(vars(raw))
+    return replacement
 
 
 def _refuse_other_kinds(function: Any) -> None:

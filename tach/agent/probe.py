@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tach.agent.events import Events
     from tach.agent.recorder import Recorder
 
 _NEVER = 1 << 64
@@ -135,3 +136,52 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
             return self if instance is None else MethodType(self, instance)
 
     return Probe(function)
+
+
+def make_event_probe(  # noqa: C901 - as above
+    proxy: type[Any], function: Callable[..., Any], recorder: Recorder, events: Events
+) -> Any:
+    """A proxy of `function` whose calls go to `recorder`, and into the spool as notifications.
+
+    Writing those takes longer than all else, so nothing here is inlined.
+    """
+    clock = monotonic_ns
+    plain: Any = type(make_probe(proxy, function, recorder))
+
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[memoryview, Any]:
+        try:
+            return recorder.begin(), events.start(args, kwargs)
+        except RecursionError:
+            return _NOWHERE, None
+
+    def finish(
+        words: memoryview, started: Any, elapsed: int, result: Any, error: BaseException | None
+    ) -> None:
+        # After a fork inside the call, words is the child's: the call is the parent's to count.
+        if words is not recorder.words:
+            return
+        try:
+            try:
+                events.end(started, elapsed, result, error)
+            finally:
+                recorder.count(elapsed)
+                if error is not None:
+                    recorder.count_failure(error)
+        except RecursionError:
+            pass
+
+    class EventProbe(plain):  # type: ignore[misc]
+        __slots__ = ()
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            words, started = begin(args, kwargs)
+            start = clock()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                finish(words, started, clock() - start, None, error)
+                raise
+            finish(words, started, clock() - start, result, None)
+            return result
+
+    return EventProbe(function)

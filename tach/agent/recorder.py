@@ -116,6 +116,18 @@ class Recorder:
                 self._on_trouble(f"{type(error).__name__}: {error}")
             return _unread()
 
+    def count(self, elapsed: int) -> None:
+        """Count a call that took `elapsed` nanoseconds. Raises only RecursionError."""
+        words = self.begin()
+        total, least, greatest = layout.E_SUM, layout.E_MIN, layout.E_MAX
+        if elapsed < words[least]:
+            words[least] = elapsed
+        if elapsed > words[greatest]:
+            words[greatest] = elapsed
+        self.count_first(elapsed)
+        # The sum last: it tells the reader that the rest has changed.
+        words[total] += elapsed
+
     def count_first(self, elapsed: int) -> None:
         """Count a call whose bucket's block is not there yet, or out of range.
 

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from tach.agent.notifications import Notifications
     from tach.agent.patching import Patch
     from tach.agent.recorder import Recorder
     from tach.agent.segment import Segment
 
+    Target = tuple[int, str, tuple[str, ...], dict[str, Any] | None]
+
+_TROUBLES = 100  # distinct ones that a process tells
 _CANDIDATES = 200  # names passed on for the sender to find the nearest among
 _POLL_NS = 2_000_000
 
@@ -32,8 +36,11 @@ class Session:
         self._run_dir = run_dir
         self._main_pid: int = plan["main_pid"]
         self._exit_timeout_ns = int(plan["exit_timeout"] * 1e9)
-        # module -> [(index, qualname, ignored exceptions)]
-        self._targets: dict[str, list[tuple[int, str, tuple[str, ...]]]] = plan["targets"]
+        # module -> [(index, qualname, ignored exceptions, plan of its events or None)]
+        self._targets: dict[str, list[Target]] = plan["targets"]
+        self._event_plan: dict[str, Any] | None = plan.get("events")
+        self._notifications: Notifications | None = None
+        self._told: set[str] = set()
         self._journal = Journal(run_dir)
         self._segment: Segment | None = None
         self._proxy: type[Any] | None = None
@@ -73,6 +80,8 @@ class Session:
             # Services started by root often give that up before their first call.
             self._journal.keep_open()
             self._segment_writer().reserve()
+            if self._event_plan is not None:
+                self._notifications_writer().reserve()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
         self._journal.append(
             "process", self._pid, _start_ticks(), posix.getppid(), version, _program()
@@ -87,6 +96,8 @@ class Session:
                 self._segment.after_fork(_start_ticks())
             for recorder in self._recorders.values():
                 recorder.after_fork()
+            if self._notifications is not None:
+                self._notifications.after_fork(_start_ticks())
             self._register()
         except Exception:  # noqa: BLE001 - an exception here would be printed by the interpreter
             self._trouble("could not start anew after a fork")
@@ -98,21 +109,35 @@ class Session:
             self._segment = Segment(self._run_dir, _program(), _start_ticks())
         return self._segment
 
+    def _notifications_writer(self) -> Notifications:
+        if self._notifications is None:
+            from tach.agent.notifications import Notifications
+
+            assert self._event_plan is not None
+            self._notifications = Notifications(self._event_plan, _start_ticks(), self._trouble)
+        return self._notifications
+
     def _executed(self, name: str, module: ModuleType) -> None:
         from tach.agent import patching
 
         self._seen.add(name)
         targets = self._targets[name]
         # Base classes first: the probe of an inherited method goes around that of the base's.
-        for index, qualname, ignore in sorted(
-            targets, key=lambda target: patching.depth(module, target[1])
-        ):
+        for target in sorted(targets, key=lambda each: patching.depth(module, each[1])):
+            index = target[0]
             try:
-                self._patch(module, index, qualname, ignore)
-            except Exception as error:  # noqa: BLE001, PERF203 - must not fail the import
+                self._patch(module, *target)
+            except Exception as error:  # noqa: BLE001 - must not fail the import
                 self._report(index, "refused", f"{type(error).__name__}: {error}")
 
-    def _patch(self, module: ModuleType, index: int, qualname: str, ignore: Any) -> None:
+    def _patch(
+        self,
+        module: ModuleType,
+        index: int,
+        qualname: str,
+        ignore: tuple[str, ...],
+        event: dict[str, Any] | None,
+    ) -> None:
         from tach.agent import patching, proxy
         from tach.agent.recorder import Recorder
 
@@ -123,7 +148,8 @@ class Session:
             recorder = Recorder(self._segment_writer(), index, ignore, self._trouble)
             self._recorders[index] = recorder
         try:
-            patch = patching.patch(self._proxy, module, qualname, recorder)
+            make_events = self._notifications_writer().maker(event) if event else None
+            patch = patching.patch(self._proxy, module, qualname, recorder, make_events)
         except patching.CannotPatch as error:
             candidates = " ".join(error.candidates[:_CANDIDATES])
             self._report(index, error.state, error.reason, candidates)
@@ -136,7 +162,9 @@ class Session:
         self._journal.append("target", self._pid, index, state, reason, candidates)
 
     def _trouble(self, text: str) -> None:
-        self._journal.append("trouble", self._pid, text)
+        if text not in self._told and len(self._told) < _TROUBLES:
+            self._told.add(text)
+            self._journal.append("trouble", self._pid, text)
 
     def _at_exit(self) -> None:
         if posix.getpid() != self._main_pid or not self._active:
@@ -157,13 +185,13 @@ class Session:
             package = name.partition(".")[0]
             near = [each for each in list(sys.modules) if each.partition(".")[0] == package]
             candidates = " ".join(near[:_CANDIDATES] or _program_modules())
-            for index, _, _ in targets:
-                self._report(index, "waiting", "", candidates)
+            for target in targets:
+                self._report(target[0], "waiting", "", candidates)
 
-    def _report_unseen(self, name: str, targets: list[tuple[int, str, tuple[str, ...]]]) -> None:
+    def _report_unseen(self, name: str, targets: list[Target]) -> None:
         if name not in self._seen:
-            for index, _, _ in targets:
-                self._report(index, "refused", f"module {name!r} came past the import system")
+            for target in targets:
+                self._report(target[0], "refused", f"module {name!r} came past the import system")
 
     def _wait_for_sender(self) -> None:
         respawn.ensure_sender(self._run_dir)

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 GROUP = "tach.metrics"
 BUILTIN = {
     "count": "tach.metrics.count:Count",
+    "events": "tach.metrics.events:Events",
     "exceptions": "tach.metrics.exceptions:Exceptions",
     "timing": "tach.metrics.timing:Timing",
+    "usage": "tach.metrics.usage:Usage",
 }
 
 

@@ -12,6 +12,7 @@ BUILTIN = {
     "amqp": "tach.notifiers.amqp:Amqp",
     "console": "tach.notifiers.console:Console",
     "graphite": "tach.notifiers.graphite:Graphite",
+    "log": "tach.notifiers.log:Log",
     "statsd": "tach.notifiers.statsd:Statsd",
 }
 

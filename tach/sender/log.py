@@ -70,8 +70,15 @@ class RecordLog:
         """Put these records in the place of all. Raises OSError."""
         temporary = f"{self._path}.new"
         data = b"".join(_packed(record) for record in records)
-        with open(temporary, "wb") as file:
-            file.write(data)
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(file, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(file)
         os.replace(temporary, self._path)
         self._compacted_size = len(data)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tach import names
 from tach.samples import Batch, Notifier
 from tach.sender.counts import Counts, from_plain
+from tach.sender.courier import EventCourier
 from tach.sender.log import RecordLog
 
 log = logging.getLogger("tach.sender")
@@ -21,6 +22,9 @@ log = logging.getLogger("tach.sender")
 QUEUE_LIMIT = 10  # batches that wait for a receiver; then the oldest is dropped
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
+EVENTS_PAUSE = 0.05  # seconds between looks into the spool
+EVENTS_TURN = 0.5  # seconds for events before it is samples' turn again
+URGENT_LIMIT = 4.0  # seconds for events while the program or the end of the run waits
 SELF = "tach"  # the series of what tach says of itself
 
 
@@ -41,6 +45,7 @@ class Outlet:
     def __init__(
         self, name: str, notifier: Notifier, interval: float, make: Maker, run_dir: str
     ) -> None:
+        self.events: EventCourier | None = None
         self.name = name
         self.notifier = notifier
         own = getattr(notifier, "interval", None)
@@ -129,9 +134,12 @@ class Outlet:
             if wanted in ("tick", "flush", "final"):
                 self._take(final=wanted == "final")
             self._send_queue(urgent=wanted in ("flush", "final"))
+            self._deliver_events(urgent=wanted in ("flush", "final"))
             self.finished = self.finished or wanted == "final"
             if wanted != "stop":
                 self._answer(wanted)
+        if self.events is not None:
+            self.events.close()
         self._call_if_there("close")
         self._answer("stop")
 
@@ -139,6 +147,8 @@ class Outlet:
         """What is wanted; None where it is time to try again to send what failed."""
         with self._condition:
             pause = max(0.0, self._retry_at - time.monotonic()) if self._queue else None
+            if self.events is not None:
+                pause = EVENTS_PAUSE
             self._condition.wait_for(lambda: self._wanted is not None, pause)
             return self._wanted
 
@@ -161,6 +171,11 @@ class Outlet:
         self._queue.append(pending)
         if len(self._queue) > QUEUE_LIMIT:
             self._drop(self._queue.popleft(), "queue_full")
+
+    def _deliver_events(self, urgent: bool) -> None:
+        self._call_if_there("tick")
+        if self.events is not None:
+            self.events.work(until=time.monotonic() + (URGENT_LIMIT if urgent else EVENTS_TURN))
 
     def _send_queue(self, urgent: bool) -> None:
         """Send what waits; twice if it fails while the program waits too (urgent)."""

@@ -12,19 +12,24 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
-from tach import layout, metrics, notifiers, rundir
+from tach import layout, metrics, notifiers, rundir, spooldir
 from tach.histogram import Histogram
 from tach.plan import NotifierPlan, Plan
 from tach.rundir import Run
 from tach.samples import Batch, Kind, Metric, RunInfo, Sample
 from tach.sender import leftovers
 from tach.sender.counts import NOTHING, Counts
+from tach.sender.courier import EventCourier
 from tach.sender.journal import JournalReader
 from tach.sender.outlet import SELF, Outlet, Pending
 from tach.sender.processes import Processes, start_ticks_of
+from tach.sender.spool_queue import SpoolQueue
 from tach.sender.totals import Totals
+from tach.sender.usage import Usage
 
 log = logging.getLogger("tach.sender")
 
@@ -125,7 +130,16 @@ class Sender:
             return None
         outlet = Outlet(plan.name, notifier, self._plan.interval, self._make, self._run.directory)
         outlet.tallies["sender_restarts"] += bool(self._restarts)
+        if plan.delivers and any("events" in each.metrics for each in self._plan.targets):
+            outlet.events = self._courier(plan.name, notifier, outlet.tallies)
         return outlet
+
+    def _courier(self, name: str, notifier: Any, tallies: Counter[str]) -> EventCourier:
+        directory = spooldir.of_configuration(self._plan.spool.directory, self._plan.file)
+        usage = Usage(self._plan.usage_periods(name))
+        place = spooldir.of_notifier(directory, name)
+        queue = SpoolQueue(place, self._plan.spool, usage, tallies)
+        return EventCourier(name, queue, notifier.deliver, tallies)
 
     def _info(self) -> RunInfo:
         fingerprint = hashlib.sha256(self._run.plan.encode()).hexdigest()[:12]

@@ -74,9 +74,10 @@ class Processes:
 
 
 def start_ticks_of(pid: int) -> int:
-    """When the process started, in kernel ticks since boot; 0 where there is none such."""
+    """When the process started, in kernel ticks since boot; 0 where there is no such one alive."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+            fields = file.read().rpartition(b")")[2].split()
+        return 0 if fields[0] in b"ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0
