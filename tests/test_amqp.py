@@ -13,12 +13,12 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from listeners import Listeners
 from rabbitmq_broker import HOST, RabbitmqBroker, free_ports, require_rabbitmq, wait_until
 
 from tach.config import load
@@ -30,7 +30,6 @@ from tach.notifiers.oslo_message import notification, written_at
 from tach.samples import Batch, Event, Sample
 
 ROOT = Path(__file__).parent.parent
-LISTENER = Path(__file__).parent / "oslo_listener.py"
 INFO, ERROR = "notifications.info", "notifications.error"
 # All that the tests declare, and that oslo.messaging does.
 PRIORITIES = ("audit", "debug", "info", "warn", "error", "critical", "sample")
@@ -82,38 +81,8 @@ def broker(shared_broker: RabbitmqBroker) -> RabbitmqBroker:
 @pytest.fixture
 def listen(broker: RabbitmqBroker, tmp_path: Path) -> Iterator[Callable[..., Callable[[], Any]]]:
     """Start oslo.messaging's listener of a topic; returns what reads the notifications it got."""
-    if find_spec("oslo_messaging") is None:
-        pytest.skip("oslo.messaging is missing: pip install oslo.messaging")
-    listeners = []
-
-    def start(topic: str = "notifications", durable: bool = True) -> Callable[[], Any]:
-        file = tmp_path / f"{topic}.jsonl"
-        file.touch()
-        command = [sys.executable, "-W", "ignore", LISTENER, broker.url, "nova", topic, file]
-        with (tmp_path / "listener.log").open("ab") as log:
-            listener = subprocess.Popen(
-                [*command, *(["durable"] if durable else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        listeners.append(listener)
-        assert listener.stdout is not None
-        said = listener.stdout.readline()
-        assert said == "listening\n", (tmp_path / "listener.log").read_text()
-        return lambda: notifications_in(file)
-
-    yield start
-    for listener in listeners:
-        listener.kill()
-        listener.communicate()
-
-
-def notifications_in(file: Path) -> list[dict[str, Any]]:
-    """What the listener has written, but for a line that it is just writing."""
-    lines = file.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    with Listeners(broker, tmp_path) as listeners:
+        yield listeners.start
 
 
 def events(count: int, priority: str = "INFO") -> list[Event]:

@@ -15,6 +15,7 @@ log = logging.getLogger("tach.sender")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
+STALLED = 5.0  # seconds in which a receiver takes no event: it is down
 
 Deliver = Callable[[Sequence[Event]], Sequence[bool]]
 
@@ -31,21 +32,31 @@ class EventCourier:
         self._tallies = tallies
         self._failures = 0
         self._not_before = 0.0
+        self._some_left = False
+        self._last_taken = time.monotonic()
+
+    def getting_on(self) -> bool:
+        """Whether events are left, and some have been taken not long ago."""
+        return self._some_left and time.monotonic() - self._last_taken < STALLED
 
     def work(self, until: float) -> bool:
         """Deliver what waits, but no longer than `until` (monotonic); False where some is left."""
         try:
             if not self._queue.acquire():
+                self._some_left = False
                 return True  # another sender's concern
             while time.monotonic() < until:
                 self._queue.tend()
                 if time.monotonic() < self._not_before:
                     return False
                 items = self._queue.offer()
+                self._some_left = bool(items)
                 if not items:
                     return True
                 confirmed = self._deliver([item.event for item in items])
                 self._queue.confirm(items, confirmed)
+                if any(confirmed):
+                    self._last_taken = time.monotonic()
                 if all(confirmed):
                     self._failures = 0
                 else:

@@ -221,6 +221,8 @@ class Sender:
     def _finish(self) -> None:
         self._flush("final")
         os.dup2(0, 2)  # whoever reads the program's stderr need not wait for the rest
+        while any(outlet.events and outlet.events.getting_on() for outlet in self._outlets):
+            time.sleep(LAST_LOOKS_PAUSE)
         self._flush("stop")
         log.info("the run is over")
         shutil.rmtree(self._run.directory, ignore_errors=True)
