@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 import whisper
+from ports import HOST, free_ports
 from processes import wait_for
 
 ROOT = Path(__file__).parent.parent
-HOST = "127.0.0.1"
 HOW_TO_GET_IT = (
     "carbon-cache is missing: pip install 'carbon==1.1.10' 'txAMQP>=0.8' with a Python below 3.12, "
     "and name that Python by TACH_TEST_CARBON_PYTHON; or run tools/carbon.py"
@@ -211,14 +211,3 @@ class CarbonDaemon:
         except OSError:
             return False
         return True
-
-
-def free_ports(count: int) -> list[int]:
-    """So many TCP ports that are free just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind((HOST, 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -26,6 +26,11 @@ def wait_for(predicate: Callable[[], T], timeout: float = 10.0, message: str = "
     return value
 
 
+def wait_until(fact: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+    """Wait until the fact holds; AssertionError, naming `what` it is, after `timeout` seconds."""
+    wait_for(fact, timeout, what)
+
+
 class Process(NamedTuple):
     """A process as /proc shows it."""
 

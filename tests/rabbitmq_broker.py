@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import HOST, free_ports
+from processes import wait_until
 
-HOST = "127.0.0.1"
 BIN = Path("/usr/lib/rabbitmq/bin")
 HOW_TO_GET_IT = (
     "RabbitMQ is missing: install it (Debian: apt-get install rabbitmq-server; it need not run)"
@@ -221,20 +220,3 @@ class RabbitmqBroker:
             subprocess.run(
                 [epmd, "-kill"], env=self._variables(), capture_output=True, timeout=30, check=False
             )
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports that are free just now."""
-    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def wait_until(fact: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-    """Wait until the fact holds; AssertionError if it does not within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.02)

@@ -8,16 +8,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import HOST, free_ports
+from processes import wait_until
 
 ROOT = Path(__file__).parent.parent
 BACKEND = Path(__file__).parent / "json_backend.js"
-HOST = "127.0.0.1"
 HOW_TO_GET_IT = "the statsd daemon is missing: install node, then `npm install statsd` in the root"
 
 
@@ -126,7 +126,7 @@ class StatsdDaemon:
 
     def _start_on_free_ports(self) -> None:
         for attempts_left in (2, 1, 0):
-            self.port, self.tcp_port, self.mgmt_port = free_ports()
+            self.port, self.tcp_port, self.mgmt_port = free_ports(3)
             try:
                 self.start()
                 break
@@ -172,23 +172,3 @@ class StatsdDaemon:
                     raise ConnectionResetError("statsd hung up on its management port")
                 answer += received
         return json.loads(answer.removesuffix(b"END\n\n"))
-
-
-def free_ports() -> tuple[int, int, int]:
-    """Three ports that are free just now: one for UDP, two for TCP."""
-    kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_STREAM)
-    sockets = [socket.socket(socket.AF_INET, kind) for kind in kinds]
-    for each in sockets:
-        each.bind((HOST, 0))
-    udp, tcp, mgmt = (each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
-    return udp, tcp, mgmt
-
-
-def wait_until(fact: Callable[[], bool], what: str, timeout: float = 15.0) -> None:
-    """Wait until the fact holds; AssertionError if it does not within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.02)

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 import yaml
 from listeners import Listeners
-from rabbitmq_broker import HOST, RabbitmqBroker, free_ports, require_rabbitmq, wait_until
+from ports import HOST, free_ports
+from processes import wait_until
+from rabbitmq_broker import RabbitmqBroker, require_rabbitmq
 
 from tach.config import load
 from tach.histogram import Histogram

@@ -15,7 +15,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsd_daemon import HOST, StatsdDaemon, free_ports, require_statsd, wait_until
+from ports import HOST, free_ports
+from processes import wait_until
+from statsd_daemon import StatsdDaemon, require_statsd
 
 from tach.histogram import Histogram
 from tach.notifiers.statsd import Statsd, gauge_line, histogram_lines, rates
@@ -428,7 +430,7 @@ def test_an_ipv6_address_is_used_as_such() -> None:
 
 def test_making_a_notifier_touches_no_network() -> None:
     """Neither the constructor nor `check` nor `close` before a send resolves or connects."""
-    udp, *_ = free_ports()
+    udp, *_ = free_ports(3)
     Statsd(port=udp, transport="tcp").close()
     Statsd.check(host="no-such-host.invalid", path="/no/such/socket")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_ports
 from processes import wait_for
-from statsd_daemon import free_ports
 
 HOST = "127.0.0.1"
 CALLS = 20_000
@@ -78,7 +78,7 @@ def test_without_a_daemon_the_program_runs_on(
     Its other notifier has them all.
     """
     file = tmp_path / "report.json"
-    config = with_report(statsd(host=host, port=free_ports()[0], transport=transport), file)
+    config = with_report(statsd(host=host, port=free_ports(3)[0], transport=transport), file)
     done = run_tach(config, sys.executable, programs / "calls.py", str(CALLS), "function")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "called\n", "")
