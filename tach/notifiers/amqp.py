@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from tach.notifiers.amqp_connection import BlockedError, Connection, Copy, RefusedError, Settings
 from tach.notifiers.amqp_url import Broker
 from tach.notifiers.metrics_message import metrics_messages
+from tach.notifiers.options import within
 from tach.notifiers.oslo_message import envelope, written_at
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Amqp:
         tls_key: str | None = None,
         tls_verify: bool = True,
     ) -> None:
-        self.interval = None if interval is None else _within("interval", interval, 0.1, 86400)
+        self.interval = None if interval is None else within("interval", interval, 0.1, 86400)
         self._brokers = _brokers(url)
         self._topics = _topics(topics)
         self._format = _format(format)
@@ -78,10 +79,10 @@ class Amqp:
             durable,
             create_exchange,
             create_queues,
-            int(_within("heartbeat", heartbeat, 1, 3600)),
-            _within("timeout", timeout, 0.01, 3600),
-            _within("confirm_timeout", confirm_timeout, 0.01, 3600),
-            int(_within("window", window, 1, 65535)),
+            int(within("heartbeat", heartbeat, 1, 3600)),
+            within("timeout", timeout, 0.01, 3600),
+            within("confirm_timeout", confirm_timeout, 0.01, 3600),
+            int(within("window", window, 1, 65535)),
             _file("tls_ca", tls_ca),
             _file("tls_cert", tls_cert),
             _file("tls_key", tls_key),
@@ -275,11 +276,3 @@ def _file(option: str, path: str | None) -> str | None:
     if path is not None and not os.access(path, os.R_OK):
         raise ValueError(f"{option} {path!r} cannot be read")
     return path
-
-
-def _within(option: str, value: float, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{option} {value!r} must be a number")
-    if not least <= value <= most:
-        raise ValueError(f"{option} {value!r} must be from {least:g} to {most:g}")
-    return value

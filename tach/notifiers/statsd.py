@@ -17,6 +17,8 @@ from statsd.client.base import StatsClientBase
 from statsd.client.udp import Pipeline
 
 from tach.histogram import Histogram
+from tach.notifiers.options import host as checked_host
+from tach.notifiers.options import within
 
 if TYPE_CHECKING:
     from tach.samples import Batch, Sample
@@ -62,12 +64,12 @@ class Statsd:
     ) -> None:
         self.transport = _transport(transport, path)
         self.path = path
-        self.host = _host(host)
-        self.port = int(_within("port", port, 1, 65535))
-        self.timeout = _within("timeout", timeout, 0.001, 3600)
-        self.max_packet = int(_within("max_packet", max_packet, 64, LARGEST_DATAGRAM))
-        self.max_lines = int(_within("max_lines", max_lines, FEWEST_LINES, 1_000_000))
-        self.resolve_every = _within("resolve_every", resolve_every, 1, 1e9)
+        self.host = checked_host(host)
+        self.port = int(within("port", port, 1, 65535))
+        self.timeout = within("timeout", timeout, 0.001, 3600)
+        self.max_packet = int(within("max_packet", max_packet, 64, LARGEST_DATAGRAM))
+        self.max_lines = int(within("max_lines", max_lines, FEWEST_LINES, 1_000_000))
+        self.resolve_every = within("resolve_every", resolve_every, 1, 1e9)
         self.tallies = {"bytes": 0, "packets": 0, "reconnects": 0, "invalid": 0}
         self._client: Any = None
         self._connected_at = 0.0
@@ -332,21 +334,3 @@ def _transport(transport: Transport, path: str | None) -> Transport:
     if not isinstance(path, str) or not 0 < len(os.fsencode(path)) <= LONGEST_UNIX_PATH:
         raise ValueError(f"path {path!r} must have 1 to {LONGEST_UNIX_PATH} bytes")
     return "unix"
-
-
-def _host(host: str) -> str:
-    if not isinstance(host, str) or not host:
-        raise ValueError(f"host {host!r} must be a name or an address")
-    try:
-        host.encode("idna")
-    except UnicodeError as error:
-        raise ValueError(f"host {host!r} cannot be the name of a host: {error}") from None
-    return host
-
-
-def _within(option: str, value: float, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{option} {value!r} must be a number")
-    if not least <= value <= most:
-        raise ValueError(f"{option} {value!r} must be from {least:g} to {most:g}")
-    return value
