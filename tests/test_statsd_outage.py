@@ -45,7 +45,7 @@ def with_report(config: dict[str, Any], file: Path) -> dict[str, Any]:
 def report(file: Path) -> dict[str, dict[str, Any]]:
     """The report's objects by series."""
     found = [json.loads(line) for line in file.read_text().splitlines()]
-    return {each["series"]: each for each in found}
+    return {each["series"]: each for each in found if "series" in each}
 
 
 def wait_for_end(run_dir: Path) -> None:
@@ -84,6 +84,7 @@ def test_without_a_daemon_the_program_runs_on(
     assert (done.returncode, done.stdout, done.stderr) == (0, "called\n", "")
     wait_for_end(tach_run_dir)
     assert report(file)["f"]["calls"] == CALLS
+    assert "notifier statsd: 1 batches not sent; " in file.read_text()
 
 
 def test_what_is_dropped_is_counted(

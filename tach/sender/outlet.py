@@ -63,6 +63,7 @@ class Outlet:
         self._queue: deque[Pending] = deque()
         self._taken: dict[str, Counts] = {}
         self._failures = 0
+        self._last_error = ""
         self._retry_at = 0.0
         self._due = 0.0
         self._set_due(time.time())
@@ -196,8 +197,17 @@ class Outlet:
             self.tallies["sent"] += _others(pending.batch)
             self._commit(pending)
 
+    def troubles(self) -> list[str]:
+        """What of this notifier's news was lost, and why; nothing if all went well."""
+        dropped, waiting = self.tallies["dropped"], len(self._queue)
+        if not dropped and not (waiting and self._failures):
+            return []
+        lost = f"{dropped} samples dropped" if dropped else f"{waiting} batches not sent"
+        return [f"notifier {self.name}: {lost}; {self._last_error}"]
+
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
+        self._last_error = f"{type(error).__name__}: {error}"
         self.tallies["failures"] += 1
         if self._failures == 1:
             log.warning("%s: %s: %s; will try again", self.name, type(error).__name__, error)

@@ -35,6 +35,7 @@ log = logging.getLogger("tach.sender")
 
 LAST_LOOKS = 3
 LAST_LOOKS_PAUSE = 0.05  # seconds
+REPORT_DELAY = 0.5  # seconds
 FINAL_TIMEOUT = 5.0  # for the last flush, after the program's end
 QUICK = 1.0  # seconds: a sender that ends sooner probably cannot work here at all
 QUICK_ENDS = 8  # in a row, before the guard gives up
@@ -114,6 +115,7 @@ class Sender:
         self._metrics: dict[str, Metric] = {}
         self._began = time.time()
         self._last: dict[str, float] = {}
+        self._unusable: list[str] = []
         self._outlets = [outlet for plan in self._plan.notifiers if (outlet := self._outlet(plan))]
         self._wake = os.open(
             os.path.join(run_.directory, layout.WAKE), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
@@ -126,7 +128,9 @@ class Sender:
             if hasattr(notifier, "introduce"):
                 notifier.introduce(self._info())
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-            log.error("notifier %s cannot be used: %s: %s", plan.name, type(error).__name__, error)
+            trouble = f"notifier {plan.name} cannot be used: {type(error).__name__}: {error}"
+            log.error("%s", trouble)
+            self._unusable.append(trouble)
             return None
         outlet = Outlet(plan.name, notifier, self._plan.interval, self._make, self._run.directory)
         outlet.tallies["sender_restarts"] += bool(self._restarts)
@@ -212,7 +216,15 @@ class Sender:
 
     def _flush(self, how: str) -> None:
         deadline = time.monotonic() + FINAL_TIMEOUT
-        for outlet in self._outlets:
+        reports = [outlet for outlet in self._outlets if outlet.cumulative]
+        others = [outlet for outlet in self._outlets if not outlet.cumulative]
+        for outlet in others:
+            outlet.ask(how)
+        # A report tells what the others could not send, if they know that soon enough.
+        soon = time.monotonic() + (REPORT_DELAY if reports else 0.0)
+        for outlet in others:
+            outlet.done(soon)
+        for outlet in reports:
             outlet.ask(how)
         for outlet in self._outlets:
             if not outlet.done(deadline):
@@ -240,10 +252,14 @@ class Sender:
                 if outlet.name in self._plan.targets[self._totals.series[name].target].notifiers:
                     samples += self._news(outlet, name, taken, totals, now)
             statuses = self._journal.targets() if outlet.cumulative else []
-            troubles = self._journal.troubles() if outlet.cumulative else []
+            troubles = self._troubles() if outlet.cumulative else []
         samples += self._self_samples(outlet, now, bool(samples))
         batch = Batch(samples, start, now, statuses, troubles, final)
         return Pending(batch, {} if outlet.cumulative else totals)
+
+    def _troubles(self) -> list[str]:
+        lost = [trouble for outlet in self._outlets for trouble in outlet.troubles()]
+        return [*self._journal.troubles(), *self._unusable, *lost]
 
     def _news(
         self,
