@@ -84,7 +84,8 @@ def test_without_a_daemon_the_program_runs_on(
     assert (done.returncode, done.stdout, done.stderr) == (0, "called\n", "")
     wait_for_end(tach_run_dir)
     assert report(file)["f"]["calls"] == CALLS
-    assert "notifier statsd: 1 batches not sent; " in file.read_text()
+    if (transport, host) == ("tcp", HOST):  # others may take longer to fail than a report waits
+        assert re.search(r"notifier statsd: batches not sent: \d+; Connection", file.read_text())
 
 
 def test_what_is_dropped_is_counted(

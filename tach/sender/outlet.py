@@ -202,7 +202,7 @@ class Outlet:
         dropped, waiting = self.tallies["dropped"], len(self._queue)
         if not dropped and not (waiting and self._failures):
             return []
-        lost = f"{dropped} samples dropped" if dropped else f"{waiting} batches not sent"
+        lost = f"samples dropped: {dropped}" if dropped else f"batches not sent: {waiting}"
         return [f"notifier {self.name}: {lost}; {self._last_error}"]
 
     def _note_failure(self, error: Exception) -> None:
