@@ -5,10 +5,11 @@ The program keeps the launcher's pid, arguments, terminal, signals and exit stat
 
 from __future__ import annotations
 
+# not signal, which loads enum and more: a tenth of the start
+import _signal as signal  # type: ignore[import-not-found]
 import errno
 import fcntl
 import os
-import signal
 import sys
 
 from tach import interpreter, layout, rundir

@@ -6,7 +6,7 @@ import errno
 import marshal
 import os
 
-from tach import layout, spooldir
+from tach import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def create(compiled: Compiled, main_pid: int, program: str, argv: list[str]) -> 
 def _fill(run: Run, compiled: Compiled) -> None:
     agent = {**compiled.agent, "main_pid": run.main_pid}
     if agent["events"] is not None:
+        from tach import spooldir
+
         agent["events"] = spooldir.complete(agent["events"], run.program)
     _write(run, layout.AGENT_PLAN, marshal.dumps(agent, 2))  # 2: every Python reads it
     _write(run, layout.RUN, marshal.dumps((run.main_pid, run.program, run.argv, run.plan), 2))
