@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import sysconfig
 from pathlib import Path
 from typing import Any
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 AMQP = "amqp>=5.1"
+OTLP = ("opentelemetry-proto>=1.20", "urllib3>=1.26.15")
 
 
 def constant(file: str, name: str) -> Any:
@@ -21,6 +24,31 @@ def entry_points(package: str) -> list[str]:
     """A line for each plug-in that `package` brings along."""
     builtin = constant(f"tach/{package}/__init__.py", "BUILTIN")
     return [f"{name} = {target}" for name, target in builtin.items()]
+
+
+def extensions() -> list[Extension]:
+    """What tach can do without, each faster than its twin in Python.
+
+    The probe, and the sender's arithmetic. None with TACH_PURE=1, no compiler, or no GIL.
+    """
+    if os.environ.get("TACH_PURE", "0") not in ("", "0"):
+        return []
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return []
+    warn = ["-Wall", "-Wextra"]
+    # The same floats as from Python: no multiplication and addition in one.
+    quick = ["-O3", "-ffp-contract=off", *warn]
+    headers = ["tach/agent/_clock.h", "tach/agent/_switches.h"]
+    return [
+        Extension(
+            "tach.agent._probe",
+            ["tach/agent/_probe.c"],
+            depends=headers,
+            extra_compile_args=["-O2", *warn],
+            optional=True,
+        ),
+        Extension("tach._buckets", ["tach/_buckets.c"], extra_compile_args=quick, optional=True),
+    ]
 
 
 setup(
@@ -36,12 +64,29 @@ setup(
         "Intended Audience :: System Administrators",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: Implementation :: CPython",
         "Topic :: System :: Monitoring",
         "Typing :: Typed",
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["tach", "tach.*"]),
-    package_data={"tach": ["py.typed", "*.json", "agent/bootstrap/sitecustomize.py"]},
+    package_data={
+        "tach": [
+            "py.typed",
+            "*.json",
+            "completions/*",
+            "*.pyi",
+            "agent/*.pyi",
+            "agent/bootstrap/sitecustomize.py",
+            "includes/*.yaml",
+        ]
+    },
+    scripts=["bin/tach"],  # not an entry point, whose script costs a fifth of the start
+    ext_modules=extensions(),
     install_requires=[
         "PyYAML>=5.4",
         "rich>=12",
@@ -50,9 +95,12 @@ setup(
     ],
     extras_require={
         "amqp": [AMQP],
+        "otlp": [*OTLP],
         "demo": ["eventlet"],
         "test": [
             AMQP,
+            *OTLP,
+            "anyio",
             "carbon==1.1.10; python_version < '3.12'",  # later ones cannot install it
             "eventlet",
             "flask",
@@ -60,18 +108,32 @@ setup(
             "gunicorn==23.0.0",
             "hypothesis",
             "jsonschema",
+            "prometheus-client",
+            "pyte",  # a terminal, for the screens of tach top
             "pytest",
             "pytest-xdist",
+            "trio",
             "txAMQP>=0.8; python_version < '3.12'",  # carbon's; older ones are Python 2
             "whisper==1.1.10",
         ],
-        "dev": ["mypy~=2.4", "ruff~=0.17.6", "types-PyYAML"],
+        "dev": ["mypy~=2.4", "ruff~=0.17.6", "types-PyYAML", "types-protobuf"],
         # The reference consumer of notifications, and the publishers to compare with.
-        "bus": [AMQP, "kombu", "oslo.messaging"],
-        "bench": ["prometheus-client"],
+        # And what sends and receives jobs: see tests/test_queues.py.
+        "bus": [AMQP, "celery", "kombu", "oslo.messaging"],
+        "bench": ["eventlet", "flask", "gevent", "gunicorn==23.0.0", "matplotlib"],
+        # What the programs of examples/ need.
+        "examples": [
+            "celery",
+            "django",
+            "eventlet",
+            "fastapi",
+            "flask",
+            "gevent",
+            "gunicorn==23.0.0",
+            "uvicorn",
+        ],
     },
     entry_points={
-        "console_scripts": ["tach = tach.cli:main"],
         "tach.metrics": entry_points("metrics"),
         "tach.notifiers": entry_points("notifiers"),
     },

@@ -9,18 +9,21 @@ from tach import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
-
-    T = TypeVar("T")
 
 USAGE = """\
 usage: tach CONFIG PROGRAM [ARG...]     run a program and measure the functions that CONFIG names
        tach CONFIG -m MODULE [ARG...]
        tach CONFIG -c CODE [ARG...]
-       tach check CONFIG                say whether CONFIG is right, and what it measures
+       tach check CONFIG [PROGRAM...]   say whether CONFIG is right, and what it measures
+       tach status [PID] [--json]       say how the runs of this machine stand at this moment
+       tach reload [PID]                let a run take up what was changed in its CONFIG
+       tach attach PID CONFIG           measure a program that runs already
+       tach top [PID]                   show a run's functions live
+       tach profile PROGRAM...          measure all functions of a program, and show where time goes
+       tach diff A B                    compare two profiles
        tach forward SPOOL               send the events that an earlier run has left
        tach metrics | notifiers         list what can be used in a CONFIG
-       tach --help | --version
+       tach --completion SHELL | --schema | --help | --version
 """
 DETAILS = """
 The program is not changed and keeps its arguments, pid, terminal and exit status; everything
@@ -32,6 +35,9 @@ A CONFIG to start with (the table is printed when the program ends):
       orders.place: shop.orders:Basket.place
       db.query: shop.db:query
 
+With --help behind it, each sub-command shows examples. For an editor, `tach --schema` prints the
+JSON Schema of a CONFIG; for a shell, `eval "$(tach --completion bash)"` completes command lines.
+
 Environment: TACH_RUN_DIR  where runs keep their shared memory (default /dev/shm)
              TACH_DEBUG    say on stderr why a process could not be measured
 """
@@ -42,20 +48,55 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     if first in SUBCOMMANDS:
-        return SUBCOMMANDS[first](arguments[1:])
-    if first in ("-h", "--help"):
-        print(USAGE + DETAILS, end="")
-        return 0
-    if first in ("-V", "--version"):
-        print(f"tach {__version__}")
-        return 0
+        return _subcommand(first, arguments[1:])
+    if first in OPTIONS:
+        return OPTIONS[first](arguments[1:])
     if len(arguments) < 2 or first.startswith("-"):
         print(USAGE, end="", file=sys.stderr)
         return _refuse(_what_is_missing(first, arguments))
     from tach import compiled, launcher
 
-    configuration = _loaded(compiled.load, first)
-    return 2 if configuration is None else launcher.launch(configuration, arguments[1:])
+    try:
+        configuration = compiled.load(first)
+    except Exception as error:
+        from tach import config
+
+        if not isinstance(error, config.ConfigErrors):
+            raise
+        print(error, file=sys.stderr)
+        return 2
+    return launcher.launch(configuration, arguments[1:])
+
+
+def _subcommand(name: str, arguments: list[str]) -> int:
+    if arguments in (["-h"], ["--help"]):
+        from tach import help
+
+        return help.show(name, SUBCOMMANDS[name])
+    return SUBCOMMANDS[name](arguments)
+
+
+def _help(_arguments: list[str]) -> int:
+    print(USAGE + DETAILS, end="")
+    return 0
+
+
+def _version(_arguments: list[str]) -> int:
+    print(f"tach {__version__}")
+    return 0
+
+
+def _schema(_arguments: list[str]) -> int:
+    from importlib.resources import files
+
+    print(files("tach").joinpath("tach.schema.json").read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _completion(arguments: list[str]) -> int:
+    from tach import completion
+
+    return completion.main(arguments, SUBCOMMANDS)
 
 
 def _what_is_missing(first: str, arguments: list[str]) -> str:
@@ -69,29 +110,10 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _loaded(load: Callable[[str], T], path: str) -> T | None:
-    """What `load` makes of the configuration; None if it is wrong, which has been said then."""
-    try:
-        return load(path)
-    except Exception as error:
-        from tach import config
-
-        if not isinstance(error, config.ConfigErrors):
-            raise
-        print(error, file=sys.stderr)
-        return None
-
-
 def _check(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        return _refuse("check needs one CONFIG")
-    from tach import check, config
+    from tach import check
 
-    plan = _loaded(config.load, arguments[0])
-    if plan is None:
-        return 2
-    check.show(plan)
-    return 0
+    return check.main(arguments)
 
 
 def _forward(arguments: list[str]) -> int:
@@ -100,10 +122,49 @@ def _forward(arguments: list[str]) -> int:
     return forward.main(arguments)
 
 
+def _status(arguments: list[str]) -> int:
+    from tach import status
+
+    return status.main(arguments)
+
+
+def _reload(arguments: list[str]) -> int:
+    from tach import reload
+
+    return reload.main(arguments)
+
+
+def _attach(arguments: list[str]) -> int:
+    from tach import attach
+
+    return attach.main(arguments)
+
+
+def _top(arguments: list[str]) -> int:
+    from tach import top
+
+    return top.main(arguments)
+
+
+def _profile(arguments: list[str]) -> int:
+    from tach import profiling
+
+    return profiling.main(arguments)
+
+
+def _diff(arguments: list[str]) -> int:
+    from tach import profile_diff
+
+    return profile_diff.main(arguments)
+
+
 def _list(group: str) -> Callable[[list[str]], int]:
     def show(arguments: list[str]) -> int:
         import importlib
 
+        if arguments == ["--help"]:
+            print(f"usage: tach {group}\n\nList the types of {group} that a CONFIG can use.")
+            return 0
         if arguments:
             return _refuse(f"{group} takes no argument")
         registry = importlib.import_module(f"tach.{group}")
@@ -115,8 +176,22 @@ def _list(group: str) -> Callable[[list[str]], int]:
 
 
 SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "attach": _attach,
     "check": _check,
+    "diff": _diff,
     "forward": _forward,
     "metrics": _list("metrics"),
     "notifiers": _list("notifiers"),
+    "profile": _profile,
+    "reload": _reload,
+    "status": _status,
+    "top": _top,
+}
+OPTIONS: dict[str, Callable[[list[str]], int]] = {
+    "-h": _help,
+    "--help": _help,
+    "-V": _version,
+    "--version": _version,
+    "--schema": _schema,
+    "--completion": _completion,
 }

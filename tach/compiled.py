@@ -1,8 +1,8 @@
 """A configuration as the launcher needs it, kept between runs so that YAML is parsed only once.
 
 Parsing costs more than all the rest of the start. What is kept lies in `$XDG_CACHE_HOME/tach` (or
-`~/.cache/tach`) and counts only while the file is the very one that was parsed. A configuration
-that takes values from the environment is never kept: they may be secrets.
+`~/.cache/tach`) and counts only while the file, and each that it includes, is the very one that was
+parsed. A configuration that takes values from the environment is never kept: they may be secrets.
 """
 
 from __future__ import annotations
@@ -22,17 +22,29 @@ if TYPE_CHECKING:
 
 # A file changed this shortly before it was parsed may change again without a newer time stamp.
 _SETTLED_NS = 2_000_000_000
+# Metric types that need to know when a call is switched out.
+YIELDING = ("running", "waiting", "max_run", "yields", "cpu")
+_PATH = 2  # where an identity has it
 ROTATE_AT = 16 << 20  # bytes of a spool file, unless the whole spool may not be much larger
 
 
 class Compiled:
-    """`plan` is the whole plan as JSON, `agent` what the measured program reads: plain values."""
+    """`plan` is the whole plan as JSON, `agent` what the measured program reads: plain values.
 
-    __slots__ = ("agent", "plan")
+    `file` is where it can be read again, "" where it cannot.
+    """
 
-    def __init__(self, plan: str, agent: dict[str, Any]) -> None:
+    __slots__ = ("agent", "file", "plan")
+
+    def __init__(self, plan: str, agent: dict[str, Any], file: str = "") -> None:
         self.plan = plan
         self.agent = agent
+        self.file = file
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is something to measure, or may be later."""
+        return bool(self.agent["targets"] or "runtime" in self.agent or "reload" in self.agent)
 
 
 def load(path: str) -> Compiled:
@@ -43,24 +55,62 @@ def load(path: str) -> Compiled:
     from tach import config
 
     identity = _identity(path)
-    compiled = compile_plan(config.load(path))
-    _keep(path, identity, compiled)
+    plan = config.load(path)
+    compiled = compile_plan(plan)
+    compiled.file = _file_to_read_again(path)
+    _keep(path, [identity, *map(_identity, plan.included)], compiled)
     return compiled
 
 
 def compile_plan(plan: Plan) -> Compiled:
     """The plan in the form that is written into the run directory."""
-    targets: dict[str, list[tuple[int, str, tuple[str, ...], dict[str, Any] | None]]] = {}
+    targets: dict[str, list[dict[str, Any]]] = {}
     for index, target in enumerate(plan.targets):
-        compiled = (index, target.qualname, target.ignore, _event(plan, target))
-        targets.setdefault(target.module, []).append(compiled)
+        targets.setdefault(target.module, []).append(target_of(plan, index, target))
     agent = {
         "layout": layout.VERSION,
         "exit_timeout": plan.exit_timeout,
         "targets": targets,
-        "events": _events(plan),
+        "propagate": plan.propagate,
+        "events": events_of(plan),
     }
+    if plan.runtime is not None:
+        agent["runtime"] = {
+            "every": plan.runtime.every,
+            "block_after": plan.runtime.block_after,
+        }
+    if plan.reload:
+        agent["reload"] = True
     return Compiled(plan.to_json(), agent)
+
+
+def target_of(plan: Plan, index: int, target: TargetPlan) -> dict[str, Any]:
+    """What the program needs to know of a target: what is not said is not wanted."""
+    wanted = {
+        "event": _event(plan, target),
+        "inflight": "inflight" in target.metrics,
+        "debug": "debug" in target.metrics,
+        "own": "own" in target.metrics and {"callers": False, **target.options.get("own", {})},
+        "yielding": [metric for metric in target.metrics if metric in YIELDING],
+        "custom": [metric for metric in target.metrics if ":" in metric],
+        "value": target.value,
+        "queued": target.queued,
+        "stamp": target.stamp,
+        "exclude": target.exclude,
+        "template": target.template,
+        "helper": target.helper,
+        "after": target.after,
+        "max_series": target.max_series if target.has_names else 0,
+        "outermost": target.outermost,
+        "rebind": target.rebind,
+    }
+    return {
+        "index": index,
+        "name": target.name,
+        "qualname": target.qualname,
+        "ignore": target.ignore,
+        **{key: each for key, each in wanted.items() if each},
+    }
 
 
 def _event(plan: Plan, target: TargetPlan) -> dict[str, Any] | None:
@@ -75,7 +125,7 @@ def _event(plan: Plan, target: TargetPlan) -> dict[str, Any] | None:
     }
 
 
-def _events(plan: Plan) -> dict[str, Any] | None:
+def events_of(plan: Plan) -> dict[str, Any] | None:
     """What all events have in common. Directories and names are completed when a run begins."""
     if all("events" not in target.metrics for target in plan.targets):
         return None
@@ -110,6 +160,10 @@ def _identity(path: str) -> tuple[str | int, ...] | None:
     )
 
 
+def _file_to_read_again(path: str) -> str:
+    return os.path.abspath(path) if os.path.isfile(path) else ""
+
+
 def _place(path: str) -> str | None:
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(base):
@@ -125,27 +179,33 @@ def _recall(path: str) -> Compiled | None:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return None
-            identity, plan, agent = marshal.load(file)
+            identities, plan, agent = marshal.load(file)
+            files = [path, *(each[_PATH] for each in identities[1:])]
     except (OSError, ValueError, EOFError, TypeError):
         return None
-    return Compiled(plan, agent) if identity and identity == _identity(path) else None
+    if identities != [*map(_identity, files)]:
+        return None
+    return Compiled(plan, agent, _file_to_read_again(path))
 
 
-def _keep(path: str, identity: tuple[str | int, ...] | None, compiled: Compiled) -> None:
+def _may_be_kept(path: str) -> bool:
+    with open(path, "rb") as source:
+        settled = time.time_ns() - os.fstat(source.fileno()).st_mtime_ns >= _SETTLED_NS
+        return settled and b"${" not in source.read()
+
+
+def _keep(path: str, identities: list[tuple[str | int, ...] | None], compiled: Compiled) -> None:
     place = _place(path)
-    if place is None or identity is None or identity != _identity(path):
+    if place is None or None in identities or identities[0] != _identity(path):
         return
     try:
-        with open(path, "rb") as source:
-            if b"${" in source.read():
-                return
-            if time.time_ns() - os.fstat(source.fileno()).st_mtime_ns < _SETTLED_NS:
-                return
+        if not all(_may_be_kept(str(each[_PATH])) for each in identities if each is not None):
+            return
         os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
         temporary = f"{place}.{os.getpid()}"
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(file, marshal.dumps((identity, compiled.plan, compiled.agent)))
+            os.write(file, marshal.dumps((identities, compiled.plan, compiled.agent)))
         finally:
             os.close(file)
         os.replace(temporary, place)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from tach.config_events import read_hidden, read_spool
+from tach.config_includes import read_includes
 from tach.config_notifiers import read_notifiers
+from tach.config_runtime import read_runtime
 from tach.config_targets import Targets
 from tach.plan import Plan
 from tach.problems import ConfigErrors, Problems, quoted, suggestion
@@ -23,7 +26,11 @@ KEYS = (
     "spool",
     "notifiers",
     "defaults",
+    "propagate",
+    "include",
     "targets",
+    "runtime",
+    "reload",
 )
 IGNORED_KEYS = "x-"
 PLACEHOLDERS = ("{host}", "{program}", "{pid}")
@@ -45,19 +52,28 @@ def load(path: str) -> Plan:
     used = {key: entry for key, entry in entries.items() if not key.startswith(IGNORED_KEYS)}
     fields = values.only(used, "", KEYS)
     notifiers = read_notifiers(fields.get("notifiers"), values)
-    targets = Targets(notifiers, values)
+    directory = os.path.dirname(os.path.abspath(path))
+    included = read_includes(fields.get("include"), values, directory)
+    targets = Targets(notifiers, values, directory)
+    plans = targets.read(fields.get("defaults"), fields.get("targets"), included)
     plan = Plan(
         file=path,
         prefix=_prefix(fields.get("prefix"), values),
         interval=_interval(fields.get("interval"), values),
         exit_timeout=_exit_timeout(fields.get("exit_timeout"), values),
         notifiers=notifiers,
-        targets=targets.read(fields.get("defaults"), fields.get("targets")),
+        targets=plans,
         publisher_id=_publisher_id(fields.get("publisher_id"), values),
         hide=read_hidden(fields.get("redact"), values),
         spool=read_spool(fields.get("spool"), values),
+        disabled=targets.disabled,
+        included=tuple(each.file for each in included),
+        propagate=_is_true("propagate", fields, values),
+        runtime=read_runtime(fields.get("runtime"), notifiers, values),
+        reload=_is_true("reload", fields, values),
+        lines=tuple((key, entry.line) for key, entry in fields.items()),
     )
-    problems.raise_if_any()
+    problems.raise_if_any(*(each.problems for each in included))
     return plan
 
 
@@ -88,6 +104,10 @@ def _publisher_id(entry: Entry | None, values: Values) -> str:
     if not found:
         values.report(line_of(entry.node), "publisher_id", "must not be empty", "leave it out")
     return found
+
+
+def _is_true(key: str, fields: dict[str, Entry], values: Values) -> bool:
+    return key in fields and values.boolean(fields[key].node, key) is True
 
 
 def _interval(entry: Entry | None, values: Values) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from tach.agent.paths import ITEM, NAME
 from tach.durations import DURATION, SIZE, seconds, size
 from tach.plan import Path, SpoolPlan
-from tach.problems import quoted, suggestion
+from tach.problems import nearest, quoted, suggestion
 from tach.yaml_nodes import is_null, line_of
 from tach.yaml_values import Entry, Values
 
@@ -17,8 +17,21 @@ LEAST = {"max_size": (64 << 10, "64KiB"), "max_age": (1.0, "1s"), "fsync": (0.0,
 ALWAYS = "always"
 ROOTS = ("args", "kwargs", "self", "result")
 EXAMPLE = "args.instance.uuid"
-# What is hidden always: names of parameters, attributes and keys that contain one of these.
-HIDDEN = ("pass", "pwd", "secret", "token", "credential", "private_key", "api_key", "auth")
+# What is hidden always: parameters, attributes and keys with one of these words in their names.
+HIDDEN = (
+    "pass",
+    "passwd",
+    "password",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "private_key",
+    "api_key",
+    "auth",
+    "authorization",
+)
 
 _STEP = re.compile(
     r"""\.(?P<name>[^\W\d]\w*)
@@ -57,11 +70,20 @@ def read_path(entry: Entry, where: str, values: Values) -> Path:
     path = compile_path(text)
     if path is None:
         root = re.split(r"[.\[]", text)[0]
-        advice = "write it as " + EXAMPLE
-        if root not in ROOTS:
-            advice = suggestion(root, ROOTS)
+        advice = f"write it as {EXAMPLE}" if root in ROOTS else suggestion(root, ROOTS)
+        advice = path_advice(text, advice)
         values.report(line_of(entry.node), where, f"malformed path {quoted(text)}", advice)
     return path or ()
+
+
+def path_advice(text: str, otherwise: str, form: str = "{}") -> str:
+    """What to write instead of a malformed path that stands in a text of that form."""
+    root = re.split(r"[.\[]", text)[0]
+    near = nearest(root, ROOTS)
+    meant = f"{near}{text[len(root) :]}"
+    if near is None or compile_path(meant) is None:
+        return otherwise
+    return f"did you mean {quoted(form.format(meant))}?"
 
 
 def read_hidden(entry: Entry | None, values: Values) -> tuple[str, ...]:

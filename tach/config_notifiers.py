@@ -25,11 +25,16 @@ def read_notifiers(entry: Entry | None, values: Values) -> tuple[NotifierPlan, .
     if entries is None:
         return ()
     types = KnownTypes(notifiers)
-    return tuple(_notifier(*each, types, values) for each in entries.items()) or (IMPLICIT,)
+    found = [
+        _notifier(name, entry, f"notifiers.{name}", types, values)
+        for name, entry in entries.items()
+    ]
+    return tuple(found) or (IMPLICIT,)
 
 
-def _notifier(name: str, entry: Entry, types: KnownTypes, values: Values) -> NotifierPlan:
-    where = f"notifiers.{name}"
+def _notifier(
+    name: str, entry: Entry, where: str, types: KnownTypes, values: Values
+) -> NotifierPlan:
     entries = values.mapping(entry.node, where, "a mapping such as {type: console}")
     if entries is None:
         return NotifierPlan(name, "", {}, entry.line)
@@ -39,9 +44,17 @@ def _notifier(name: str, entry: Entry, types: KnownTypes, values: Values) -> Not
         return NotifierPlan(name, "", {}, entry.line)
     type_name = _type(type_entry, where, types, values)
     cls = _load(type_name, where, entry.line, values) if type_name else None
-    options = read_options(cls, entries, where, entry.line, values) if cls else {}
-    delivers = hasattr(cls, "deliver")
-    return NotifierPlan(name, type_name, options, entry.line, delivers)
+    if cls is None:
+        return NotifierPlan(name, type_name, {}, entry.line)
+    option = getattr(cls, "wraps", None)
+    if option is None or option not in entries:
+        options = read_options(cls, entries, where, entry.line, values)
+        return NotifierPlan(name, type_name, options, entry.line, hasattr(cls, "deliver"))
+    wrapped = _notifier(name, entries.pop(option), f"{where}.{option}", types, values)
+    read = {option: {"type": wrapped.type, **wrapped.options}}
+    options = read_options(cls, entries, where, entry.line, values, read)
+    # What is not known of the wrapped one is not known of this one either: no type.
+    return NotifierPlan(name, wrapped.type and type_name, options, entry.line, wrapped.delivers)
 
 
 def _type(entry: Entry, where: str, types: KnownTypes, values: Values) -> str:

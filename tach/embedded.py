@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     config, pid, *argv = arguments
     try:
         configuration = compiled.load(config)
-        if not configuration.agent["targets"]:
+        if not configuration.is_wanted:
             return 0
         program = os.path.basename(argv[0]).removesuffix(".py") if argv else "python"
         run = rundir.create(configuration, int(pid), program, argv)

@@ -79,8 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         "the name of the spool's directory",
     )
     add("--to", metavar="URL", help="send there instead, such as amqp://user@host:5672//")
-    add("--exchange", metavar="NAME", help="the exchange to publish to, with --to")
-    add("--topic", metavar="NAME", action="append", help="a topic, with --to; can be repeated")
+    add("--exchange", metavar="NAME", help="the exchange to publish to, which --to needs")
+    add(
+        "--topic",
+        metavar="NAME",
+        action="append",
+        help="a topic, with --to; can be repeated (default: notifications)",
+    )
     add(
         "--timeout",
         metavar="TIME",
@@ -152,6 +157,8 @@ def _chosen(name: str, plan: Plan | None, options: argparse.Namespace) -> Notifi
         if scheme not in SCHEMES:
             advice = suggestion(scheme, SCHEMES)
             raise Refused(f"--to: unknown kind of address {quoted(scheme + ':')}; {advice}")
+        if not options.exchange:
+            raise Refused("--to: which exchange? say --exchange NAME, of where consumers listen")
         given = {"url": options.to, "exchange": options.exchange, "topics": options.topic}
         named = {key: each for key, each in given.items() if each is not None}
         return NotifierPlan(scheme, SCHEMES[scheme], named, 0, delivers=True)
@@ -206,9 +213,8 @@ class Progress:
         print(f"{start}{directory}: {self._text()}", file=sys.stderr)
 
     def _text(self) -> str:
-        counts = {
-            name: self._tallies[f"events.{name}"] for name in ("corrupt", "foreign", "unfinished")
-        }
+        tallies = ("corrupt", "foreign", "unfinished", "resent")
+        counts = {name: self._tallies[f"events.{name}"] for name in tallies}
         others = [f"{count} {name}" for name, count in counts.items() if count]
         sent = f"{self._tallies['events.delivered']} events sent"
         return ", ".join([sent, *others, f"{self._queue.waiting()} bytes left"])

@@ -16,6 +16,11 @@ def is_function(text: str) -> bool:
     return is_dotted(module) and is_dotted(qualname)
 
 
+def is_function_pattern(text: str) -> bool:
+    """The same, where `*` and `?` may stand for parts of names."""
+    return is_function(text.replace("*", "x").replace("?", "x"))
+
+
 def guess(text: str) -> str | None:
     """What of that shape `text` was probably meant to be, None if nobody can tell.
 

@@ -2,18 +2,18 @@
 
 A value of b bits (nanoseconds, say) falls into block b; each block has 128 equal buckets, so that a
 bucket is at most 1/128 of its lower bound wide. Values below 128 share block 7, one bucket each.
-A block is held as one int of 128 lanes of 64 bits: lanes only ever grow and never overflow, so
-adding and subtracting whole blocks is one operation of the interpreter, 128 of ours.
+The counts are held as `tach.buckets` says, a bucket's number being block * 128 + lane.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Mapping
+import functools
+from collections import Counter
+from collections.abc import Sequence
 
-LANES = 128
-LANE_BYTES = 8
-BLOCK_BYTES = LANES * LANE_BYTES
+from tach import buckets, pure_buckets
+
+LANES = buckets.LANES
 LOWEST_BLOCK = 7
 HIGHEST_BLOCK = 55
 
@@ -28,74 +28,87 @@ def bucket_of(value: int) -> tuple[int, int]:
 
 def bucket_bounds(block: int, lane: int) -> tuple[int, int]:
     """The least and the greatest whole value that the bucket counts."""
-    if block == LOWEST_BLOCK:
-        return lane, lane
-    width = 1 << (block - 8)
-    low = (LANES + lane) * width
-    return low, low + width - 1
+    return buckets.bounds(block * LANES + lane, 0, None)
+
+
+@functools.lru_cache(16)
+def _units(scale: float) -> float:
+    """What to divide by; by a whole number that rounds right: 11 / 10 is 1.1, 11 * 0.1 is not."""
+    return round(1 / scale) if scale <= 1 else 1 / scale
 
 
 class Histogram:
     """The distribution of some whole numbers, times `scale` when read.
 
     `low` and `high` are the exact least and greatest value where they are known, else 0 and None:
-    then the bounds of the outermost buckets stand in for them.
+    then the bounds of the outermost buckets stand in for them. The first bucket counts whatever is
+    below 0 too, the last whatever is above it.
     """
 
-    __slots__ = ("_counted", "blocks", "high", "low", "scale", "total")
+    __slots__ = ("_count", "_units", "high", "low", "pairs", "scale", "total")
 
     def __init__(
         self,
-        blocks: Mapping[int, int] | None = None,
+        pairs: bytes = b"",
         total: int = 0,
         low: int = 0,
         high: int | None = None,
         scale: float = 1.0,
     ) -> None:
-        self.blocks = {block: lanes for block, lanes in (blocks or {}).items() if lanes}
+        self.pairs = pairs
         self.total = total
         self.low = low
         self.high = high
         self.scale = scale
-        self._counted: list[tuple[int, int, int]] | None = None
+        self._units = _units(scale)
+        self._count: int | None = None
 
     def scaled(self, scale: float) -> Histogram:
         """The same distribution read in another unit (1e-6: nanoseconds as milliseconds)."""
-        return Histogram(self.blocks, self.total, self.low, self.high, scale)
+        same = Histogram(self.pairs, self.total, self.low, self.high, scale)
+        same._count = self._count
+        return same
+
+    def plus(self, other: Histogram) -> Histogram:
+        """Both together; they must be of one scale."""
+        if not self.pairs or not other.pairs:
+            return self if self.pairs else other
+        pairs = buckets.added((self.pairs, other.pairs))
+        known = None not in (self.high, other.high)
+        high = max(self.high or 0, other.high or 0) if known else None
+        low = min(self.low, other.low)
+        return Histogram(pairs, self.total + other.total, low, high, self.scale)
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """What came on top of an earlier state; its least and greatest value are not known."""
+        pairs = buckets.difference(self.pairs, earlier.pairs)
+        return Histogram(pairs, self.total - earlier.total, scale=self.scale)
 
     @classmethod
     def of(cls, values: list[int], scale: float = 1.0) -> Histogram:
         """The histogram of some whole numbers, for tests and small sets."""
-        blocks: dict[int, int] = {}
-        for value in values:
-            block, lane = bucket_of(value)
-            blocks[block] = blocks.get(block, 0) + (1 << (lane * 64))
-        return cls(blocks, sum(values), min(values, default=0), max(values, default=None), scale)
+        counts = Counter(block * LANES + lane for block, lane in map(bucket_of, values))
+        pairs = buckets.pack(counts)
+        return cls(pairs, sum(values), min(values, default=0), max(values, default=None), scale)
 
     def buckets(self) -> list[tuple[int, int, int]]:
         """(least value, greatest value, count) of each bucket with any, in order, unscaled."""
-        if self._counted is None:
-            self._counted = list(self._count())
-        return self._counted
-
-    def _count(self) -> Iterator[tuple[int, int, int]]:
-        highest = (1 << 64) if self.high is None else self.high
-        for block in sorted(self.blocks):
-            lanes = array("Q", self.blocks[block].to_bytes(BLOCK_BYTES, "little"))
-            for lane, count in enumerate(lanes):
-                if count:
-                    low, high = bucket_bounds(block, lane)
-                    yield max(low, self.low), min(high, highest), count
+        return [
+            (*buckets.bounds(number, self.low, self.high), count)
+            for number, count in buckets.unpack(self.pairs).items()
+        ]
 
     @property
     def count(self) -> int:
         """How many values there are."""
-        return sum(count for _, _, count in self.buckets())
+        if self._count is None:
+            self._count = buckets.count(self.pairs)
+        return self._count
 
     @property
     def sum(self) -> float:
         """Their sum, exact, scaled."""
-        return self.total * self.scale
+        return self.total / self._units
 
     @property
     def mean(self) -> float:
@@ -106,33 +119,37 @@ class Histogram:
     @property
     def min(self) -> float:
         """The least value, scaled; 0.0 of nothing."""
-        buckets = self.buckets()
-        return buckets[0][0] * self.scale if buckets else 0.0
+        return self._bounds(self.pairs[: buckets.PAIR])[0] / self._units
 
     @property
     def max(self) -> float:
         """The greatest value, scaled; 0.0 of nothing."""
-        buckets = self.buckets()
-        return buckets[-1][1] * self.scale if buckets else 0.0
+        return self._bounds(self.pairs[-buckets.PAIR :])[1] / self._units
+
+    def _bounds(self, pair: bytes) -> tuple[int, int]:
+        for number in buckets.unpack(pair):
+            return buckets.bounds(number, self.low, self.high)
+        return 0, 0
 
     def quantile(self, fraction: float) -> float:
         """The value below which `fraction` (0 to 1) of the values lie, within 1 %, scaled."""
         return self.quantiles([fraction])[0]
 
-    def quantiles(self, fractions: list[float]) -> list[float]:
+    def quantiles(self, fractions: Sequence[float]) -> list[float]:
         """`quantile` of each of `fractions`, which must ascend; one pass over the buckets."""
-        buckets = self.buckets()
-        if not buckets:
-            return [0.0] * len(fractions)
-        count = self.count
-        found: list[float] = []
-        rest = iter(buckets)
-        low, high, here = next(rest)
-        below = 0
-        for fraction in fractions:
-            rank = min(max(fraction * count, 0.0), float(count))
-            while below + here < rank:
-                below += here
-                low, high, here = next(rest)
-            found.append((low + (high - low) * (rank - below) / here) * self.scale)
-        return found
+        question = *self._known(), tuple(fractions)
+        try:
+            return buckets.quantiles(*question)
+        except OverflowError:  # numbers that only Python's are enough for
+            return pure_buckets.quantiles(*question)
+
+    def lines(self, fractions: tuple[float, ...], before: str, after: tuple[str, ...]) -> str:
+        """A line for each quantile, with six decimals, of at least 0: `before`, it, its `after`."""
+        question = *self._known(), fractions, before, after
+        try:
+            return buckets.lines(*question)
+        except OverflowError:
+            return pure_buckets.lines(*question)
+
+    def _known(self) -> tuple[bytes, int, int | None, float]:
+        return self.pairs, self.low, self.high, self._units

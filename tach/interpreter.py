@@ -45,17 +45,17 @@ def resolve(arguments: list[str]) -> Command:
     if first.startswith("-"):
         raise CannotStart(f"{first} is no program; only -m and -c may stand in its place", 2)
     file = _find(first)
-    name = _short_name(arguments)
+    name = short_name(arguments)
     if file.endswith(".py") and not os.access(file, os.X_OK):
         return Command(sys.executable, [sys.executable, file, *arguments[1:]], name)
     _check_interpreter(file, arguments[1:])
     return Command(file, arguments, name)
 
 
-def _short_name(arguments: list[str]) -> str:
+def short_name(arguments: list[str]) -> str:
     """What a person would call the program: of `python -u app.py` it is app."""
     name = os.path.basename(arguments[0]).removesuffix(".py")
-    if not _is_python(arguments[0]):
+    if not is_python(arguments[0]):
         return name
     rest = iter(arguments[1:])
     for word in rest:
@@ -97,10 +97,10 @@ def _on_path(name: str) -> str | None:
 
 def _check_interpreter(file: str, arguments: list[str]) -> None:
     """Refuse a Python that would not load tach; other programs may start a Python later."""
-    python, options = _shebang(file)
+    python, options = shebang(file)
     advice = f", or name its Python yourself: tach CONFIG python {file}"
     if python is None:
-        if not _is_python(file):
+        if not is_python(file):
             return
         python, options, advice = file, arguments, ""
     blind = _blind_option(options)
@@ -111,14 +111,15 @@ def _check_interpreter(file: str, arguments: list[str]) -> None:
             2,
         )
     if not _is_own(python):
-        _check_foreign(python, file)
+        check_foreign(python, file)
 
 
-def _is_python(file: str) -> bool:
+def is_python(file: str) -> bool:
+    """Whether a file of that name is an interpreter."""
     return os.path.basename(file).rstrip(_VERSION) in _PYTHON_NAMES
 
 
-def _shebang(file: str) -> tuple[str | None, list[str]]:
+def shebang(file: str) -> tuple[str | None, list[str]]:
     """The Python that a script's first line names, and its options; (None, []) if it names none.
 
     Raises CannotStart where the interpreter that it names is not there.
@@ -135,7 +136,7 @@ def _shebang(file: str) -> tuple[str | None, list[str]]:
         del words[0]
         while words and (words[0].startswith("-") or "=" in words[0]):
             del words[0]
-    if not words or not _is_python(words[0]):
+    if not words or not is_python(words[0]):
         return None, []
     python = words[0] if "/" in words[0] else _on_path(words[0])
     return python, words[1:]
@@ -166,7 +167,8 @@ def _is_own(python: str) -> bool:
     return directory == own and os.path.realpath(python) == os.path.realpath(sys.executable)
 
 
-def _check_foreign(python: str, file: str) -> None:
+def check_foreign(python: str, file: str) -> None:
+    """Raises CannotStart where that Python, under which `file` runs, cannot load tach."""
     import subprocess
 
     from tach import layout

@@ -30,7 +30,7 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
         _say(str(error))
         return error.status
     environment = dict(os.environ)
-    if compiled.agent["targets"]:
+    if compiled.is_wanted:
         try:
             run = rundir.create(compiled, os.getpid(), command.program, command.argv)
             leave_sender(run)
@@ -95,5 +95,8 @@ def leave_sender(run: rundir.Run) -> None:
 def _defend() -> None:
     """Be out of reach of what ends the program, before the sender has even been imported."""
     os.setsid()
+    # of one user for good: `tach attach` of root's becomes another one for a while
+    os.setresgid(*[os.getegid()] * 3)
+    os.setresuid(*[os.geteuid()] * 3)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(each, signal.SIG_IGN)

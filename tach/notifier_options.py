@@ -18,9 +18,16 @@ TAKES_ANY_KEYWORD = 0x08  # the flag that a code object has for **options
 
 
 def read_options(
-    cls: type[Any], entries: dict[str, Entry], where: str, line: int, values: Values
+    cls: type[Any],
+    entries: dict[str, Entry],
+    where: str,
+    line: int,
+    values: Values,
+    read: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments for `cls` that the entries give. What is wrong goes to `values`.
+
+    `read` holds the options that need not be read any more.
 
     If the class has a class method `check`, it is called with them, and its ValueError is a problem
     at `line`. The class itself is not called: that may open connections.
@@ -30,13 +37,12 @@ def read_options(
     hints = _hints(cls)
     if not takes_any:
         entries = values.only(entries, where, list(required))
+    options = dict(read or {})
     for name, is_required in required.items():
-        if is_required and name not in entries:
+        if is_required and name not in entries and name not in options:
             values.report(line, where, f"the option {quoted(name)} is missing", "add it")
-    options = {
-        name: _value(entry.node, hints.get(name, Any), f"{where}.{name}", values)
-        for name, entry in entries.items()
-    }
+    for name, entry in entries.items():
+        options[name] = _value(entry.node, hints.get(name, Any), f"{where}.{name}", values)
     if values.reported == reported:
         _check(cls, options, where, line, values)
     return options

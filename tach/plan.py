@@ -1,7 +1,7 @@
 """What a configuration says, checked: the launcher makes it, the sender works from it.
 
 A `Plan` lies in the run directory as JSON. The measured program reads a smaller form of it
-(`Plan.for_agent`), because json alone would cost it 20 modules at start.
+(`tach.compiled`), because json alone would cost it 20 modules at start.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class TargetPlan(NamedTuple):
     `name` is sanitised already; `function` is `module:qualname` as written. `event` is the type of
     its notifications without the suffix, `payload` what goes into them: names and compiled paths
     (`tach.agent.paths`); `tenant` is the path of whom to bill, () for nobody, `period` how often.
+    `template` is the name as texts and paths in turn, if it has placeholders; `helper` and `after`
+    are functions that find a name, as `tach.agent.helpers` describes. `value` is the path of a
+    number and whether its length is meant; `queued` are paths of time stamps or stopwatches, the
+    first that leads anywhere counts; `stamp` is the path of a place to put a time stamp in;
+    `options` are those of the metric types. `line` is one of the configuration's, or of `file`.
     """
 
     name: str
@@ -42,6 +47,25 @@ class TargetPlan(NamedTuple):
     payload: dict[str, Path] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
     tenant: Path = ()
     period: str = "day"
+    exclude: tuple[str, ...] = ()
+    template: tuple[Any, ...] = ()
+    helper: str = ""
+    after: str = ""
+    max_series: int = 1000
+    value: tuple[Path, bool] | tuple[()] = ()
+    queued: tuple[Path, ...] = ()
+    stamp: Path = ()
+    options: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - as above
+    outermost: bool = False
+    rebind: bool = False
+    file: str = ""
+    stall_after: float = 0.0  # seconds; 0: calls may take as long as they want
+    gone: bool = False  # a change of the configuration has removed it; its totals stay
+
+    @property
+    def has_names(self) -> bool:
+        """Whether its calls go by names of their own, of which there is a limited number."""
+        return bool(self.template or self.helper or self.after)
 
     @property
     def function(self) -> str:
@@ -61,8 +85,21 @@ class SpoolPlan(NamedTuple):
     fsync: float = 1.0
 
 
+class RuntimePlan(NamedTuple):
+    """What is told of processes as a whole, to which notifiers; durations in seconds."""
+
+    notifiers: tuple[str, ...]
+    every: float = 0.1
+    block_after: float = 1.0
+
+
 class Plan(NamedTuple):
-    """A whole configuration. Durations are in seconds."""
+    """A whole configuration. Durations are in seconds.
+
+    `included` are the files of targets that were read beside `file`; `propagate` is whether what is
+    spawned belongs to the request that it is spawned in. `reload` is whether changes of the file
+    are to be taken up; `lines` says where its sections are.
+    """
 
     file: str
     prefix: str
@@ -73,6 +110,12 @@ class Plan(NamedTuple):
     publisher_id: str = "{program}.{host}"
     hide: tuple[str, ...] = ()
     spool: SpoolPlan = SpoolPlan()
+    disabled: tuple[tuple[str, str, int], ...] = ()  # name, function, line
+    included: tuple[str, ...] = ()  # files
+    propagate: bool = False
+    runtime: RuntimePlan | None = None
+    reload: bool = False
+    lines: tuple[tuple[str, int], ...] = ()  # key, line
 
     def usage_periods(self, notifier: str) -> dict[str, str]:
         """Over what the notifier is told the usage of which events: event -> hour, day or month."""
@@ -88,6 +131,7 @@ class Plan(NamedTuple):
         fields["notifiers"] = [notifier._asdict() for notifier in self.notifiers]
         fields["targets"] = [target._asdict() for target in self.targets]
         fields["spool"] = self.spool._asdict()
+        fields["runtime"] = self.runtime and self.runtime._asdict()
         return json.dumps(fields, indent=1)
 
     @classmethod
@@ -97,7 +141,14 @@ class Plan(NamedTuple):
         fields["notifiers"] = tuple(NotifierPlan(**each) for each in fields["notifiers"])
         fields["targets"] = tuple(_target(each) for each in fields["targets"])
         fields["spool"] = SpoolPlan(**fields["spool"])
+        if fields["runtime"]:
+            runtime = fields["runtime"]
+            runtime["notifiers"] = tuple(runtime["notifiers"])
+            fields["runtime"] = RuntimePlan(**runtime)
         fields["hide"] = tuple(fields["hide"])
+        fields["disabled"] = tuple(tuple(each) for each in fields["disabled"])
+        fields["included"] = tuple(fields["included"])
+        fields["lines"] = tuple(tuple(each) for each in fields["lines"])
         return cls(**fields)
 
 
@@ -106,8 +157,15 @@ def _path(steps: list[Any]) -> Path:
 
 
 def _target(fields: dict[str, Any]) -> TargetPlan:
-    for key in ("metrics", "notifiers", "ignore"):
+    for key in ("metrics", "notifiers", "ignore", "exclude"):
         fields[key] = tuple(fields[key])
+    fields["template"] = tuple(
+        _path(part) if isinstance(part, list) else part for part in fields["template"]
+    )
+    fields["value"] = tuple(
+        _path(part) if isinstance(part, list) else part for part in fields["value"]
+    )
     fields["payload"] = {name: _path(each) for name, each in fields["payload"].items()}
-    fields["tenant"] = _path(fields["tenant"])
+    fields["tenant"], fields["stamp"] = _path(fields["tenant"]), _path(fields["stamp"])
+    fields["queued"] = tuple(_path(each) for each in fields["queued"])
     return TargetPlan(**fields)

@@ -40,10 +40,11 @@ class Problems:
         self.add(line, where, what, advice)
         raise ConfigErrors(self._in_order())
 
-    def raise_if_any(self) -> None:
-        """Raise ConfigErrors if there is a problem."""
-        if self._found:
-            raise ConfigErrors(self._in_order())
+    def raise_if_any(self, *others: Problems) -> None:
+        """Raise ConfigErrors if there is a problem, in this file or in one of the others."""
+        found = [text for each in (self, *others) for text in each._in_order()]
+        if found:
+            raise ConfigErrors(found)
 
     def _in_order(self) -> list[str]:
         # Sorting is stable: within a line the order of finding stays.

@@ -7,27 +7,52 @@ import marshal
 import os
 
 from tach import layout
+from tach.agent import plan_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tach.compiled import Compiled
 
 _BOOTSTRAP_FILE = os.path.join(os.path.dirname(__file__), "agent", "bootstrap", "sitecustomize.py")
 
 
 class Run:
-    """What the sender must know about the run it serves; `plan` is a `Plan` as JSON."""
+    """What the sender must know about the run it serves; `plan` is a `Plan` as JSON.
 
-    __slots__ = ("argv", "directory", "main_pid", "plan", "program")
+    `file` is the configuration's, absolute; "" if it cannot be read again. `change` is the latest
+    of the plan, as the processes of the run are told of it; None if there was none.
+    """
+
+    __slots__ = ("argv", "change", "directory", "file", "main_pid", "plan", "program")
 
     def __init__(
-        self, directory: str, main_pid: int, program: str, argv: list[str], plan: str
+        self,
+        directory: str,
+        main_pid: int,
+        program: str,
+        argv: list[str],
+        plan: str,
+        file: str = "",
+        change: plan_log.Record | None = None,
     ) -> None:
         self.directory = directory
         self.main_pid = main_pid
         self.program = program
         self.argv = argv
         self.plan = plan
+        self.file = file
+        self.change = change
+
+    @property
+    def generation(self) -> int:
+        """How often what the processes measure has been changed."""
+        return self.change["generation"] if self.change is not None else 0
+
+    def to_plain(self) -> tuple[Any, ...]:
+        """Values that marshal can write."""
+        return self.main_pid, self.program, self.argv, self.plan, self.file, self.change
 
 
 def base() -> str:
@@ -41,14 +66,18 @@ def base() -> str:
         return os.path.abspath(wanted)
     places = ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")
     for place in places:
-        if place and os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
+        if (
+            place
+            and os.path.isdir(place)
+            and os.access(place, os.W_OK | os.X_OK, effective_ids=True)
+        ):
             return os.path.abspath(place)
     raise OSError("no directory to write to; set TACH_RUN_DIR")
 
 
 def create(compiled: Compiled, main_pid: int, program: str, argv: list[str]) -> Run:
     """Make the run's directory with all that its processes read. Raises OSError."""
-    run = Run(_make_directory(main_pid), main_pid, program, argv, compiled.plan)
+    run = Run(_make_directory(main_pid), main_pid, program, argv, compiled.plan, compiled.file)
     try:
         _fill(run, compiled)
     except OSError:
@@ -63,8 +92,8 @@ def _fill(run: Run, compiled: Compiled) -> None:
         from tach import spooldir
 
         agent["events"] = spooldir.complete(agent["events"], run.program)
-    _write(run, layout.AGENT_PLAN, marshal.dumps(agent, 2))  # 2: every Python reads it
-    _write(run, layout.RUN, marshal.dumps((run.main_pid, run.program, run.argv, run.plan), 2))
+    _write(run, layout.AGENT_PLAN, plan_log.packed(agent))
+    _write(run, layout.RUN, marshal.dumps(run.to_plain(), 2))
     for name in (layout.JOURNAL, layout.SENDER_LOCK):
         _write(run, name, b"")
     os.mkfifo(os.path.join(run.directory, layout.WAKE), 0o600)
@@ -93,8 +122,40 @@ def _make_directory(main_pid: int) -> str:
 def read(directory: str) -> Run:
     """The run that `create` made. Raises OSError."""
     with open(os.path.join(directory, layout.RUN), "rb") as file:
-        main_pid, program, argv, plan = marshal.load(file)
-    return Run(directory, main_pid, program, argv, plan)
+        return Run(directory, *marshal.load(file))
+
+
+def change(run: Run) -> None:
+    """Keep the run's plan and its latest change, which are other ones now. Raises OSError."""
+    temporary = f"{layout.RUN}.new"
+    try:
+        _write(run, temporary, marshal.dumps(run.to_plain(), 2))
+        os.replace(os.path.join(run.directory, temporary), os.path.join(run.directory, layout.RUN))
+    except OSError:
+        import contextlib  # not for the launcher: a tenth of the start
+
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(run.directory, temporary))
+        raise
+
+
+def tell(run: Run) -> None:
+    """Tell the processes of the run of its latest change, if they have not been. Raises OSError."""
+    if run.change is None:
+        return
+    file = os.open(os.path.join(run.directory, layout.AGENT_PLAN), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        records = plan_log.whole_records(os.pread(file, os.fstat(file).st_size, 0))
+        if len(records) > run.generation:
+            return
+        end = records[-1][1]
+        os.ftruncate(file, end)  # a record that a sender before this one did not finish
+        data = plan_log.packed(run.change)
+        if os.pwrite(file, data, end) < len(data):
+            os.ftruncate(file, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(file)
 
 
 def environment(run: Run) -> dict[str, str]:

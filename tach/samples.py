@@ -54,7 +54,7 @@ class TargetStatus(NamedTuple):
     """Where one target stands, in all processes of the run.
 
     `state` is one of waiting, patched, missing, refused; `reason` says why it is not patched, and
-    what to do about it.
+    what to do about it, or of a wildcard how many functions are. `called` once a call has ended.
     """
 
     name: str
@@ -62,6 +62,7 @@ class TargetStatus(NamedTuple):
     line: int
     state: str
     reason: str
+    called: bool = False
 
 
 class Batch(NamedTuple):
@@ -85,7 +86,8 @@ class Notifier(Protocol):
     `aligned` (True: batches end at whole multiples of the interval since the epoch), `cumulative`
     (True: samples hold the totals since the start of the run), `idle` (True: series without news
     are included), `per_process` (True: samples of each process apart, with their `slot`), `tallies`
-    (a dict of counters about itself, such as bytes and packets, reported as self-metrics).
+    (a dict of counters about itself, such as bytes and packets, reported as self-metrics), `wraps`
+    (the option that holds a whole notifier, given as a dict of its `type` and its options).
     Optional methods: `introduce(run)`, called first of all, takes the `RunInfo`; `warm_up()`,
     called before the first batch; `deliver(events)` for those that can send events: takes a
     sequence of `Event` and returns as many bools, True for each that the receiver has confirmed; it
@@ -99,10 +101,39 @@ class Notifier(Protocol):
         """Let go of connections. Called once, after the last batch."""
 
 
+class Quantity(NamedTuple):
+    """Something measured of each call beside its duration.
+
+    `histogram` is in nanoseconds for durations; of other numbers it has the numbers' own scale, and
+    `last` is the latest of them.
+    """
+
+    histogram: Histogram
+    last: float = 0.0
+
+
+class Running(NamedTuple):
+    """The calls of one series that have begun and not ended.
+
+    `peak` is their greatest number in the interval; `oldest` the age of the oldest in seconds.
+    """
+
+    active: int = 0
+    peak: int = 0
+    oldest: float = 0.0
+
+    def plus(self, other: Running) -> Running:
+        """Both together."""
+        return Running(
+            self.active + other.active, self.peak + other.peak, max(self.oldest, other.oldest)
+        )
+
+
 class Activity(NamedTuple):
     """What the calls of one series did in one interval (or since the start of the run).
 
-    `durations` counts every call that ended, in nanoseconds of wall time.
+    `durations` counts every call that ended, in nanoseconds of wall time; `aborted` are those that
+    ended with their process.
     """
 
     durations: Histogram
@@ -110,6 +141,9 @@ class Activity(NamedTuple):
     cancelled: int
     ignored: int
     errors_by_type: dict[str, int]
+    aborted: int = 0
+    quantities: dict[str, Quantity] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+    running: Running = Running()
 
 
 class Metric(Protocol):

@@ -19,7 +19,7 @@ def base(wanted: str) -> str:
     """The directory of all spools: `wanted`, else the system's if it is ours, else the user's."""
     if wanted:
         return os.path.abspath(os.path.expanduser(wanted))
-    if os.geteuid() == 0 or os.access(SYSTEM, os.W_OK | os.X_OK):
+    if os.geteuid() == 0 or os.access(SYSTEM, os.W_OK | os.X_OK, effective_ids=True):
         return SYSTEM
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(state, "tach")

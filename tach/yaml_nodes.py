@@ -155,13 +155,19 @@ def _check_limits(values: int, depth: int, line: int, problems: Problems) -> Non
         what = f"more than {MAX_VALUES} values, with the aliases written out"
         problems.fail(line, SYNTAX, what, "use fewer aliases")
     if depth > MAX_DEPTH:
-        what = f"nested more than {MAX_DEPTH} levels deep, with the aliases written out"
-        problems.fail(line, SYNTAX, what, "a configuration needs five")
+        _fail_as_too_deep(line, problems)
+
+
+def _fail_as_too_deep(line: int, problems: Problems) -> NoReturn:
+    what = f"nested more than {MAX_DEPTH} levels deep, with the aliases written out"
+    problems.fail(line, SYNTAX, what, "a configuration needs five")
 
 
 def _fail_at_mark(error: yaml.MarkedYAMLError, text: str, problems: Problems) -> NoReturn:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 0
+    if "nesting depth" in str(error.problem):  # a libyaml that knows one, which reads ahead
+        _fail_as_too_deep(line, problems)
     column = f" in column {mark.column + 1}" if mark else ""
     reasons = [error.context, (error.problem or "cannot be read") + column]
     what = " ".join(", ".join(each for each in reasons if each).split())

@@ -9,7 +9,7 @@ import yaml
 
 from tach.durations import DURATION, seconds
 from tach.environment import expand
-from tach.problems import Problems, quoted, suggestion
+from tach.problems import Problems, nearest, quoted, suggestion
 from tach.yaml_nodes import describe, is_null, is_plain, line_of
 
 TAG = "tag:yaml.org,2002:"
@@ -65,18 +65,28 @@ class Values:
         shown = describe(node) if got is None else quoted(got)
         self.report(line_of(node), where, f"expected {expected}, got {shown}")
 
-    def fields(self, node: yaml.Node, where: str, known: Sequence[str]) -> dict[str, Entry] | None:
+    def fields(
+        self, node: yaml.Node, where: str, known: Sequence[str], needed: str = ""
+    ) -> dict[str, Entry] | None:
         """The entries of a mapping that may have the `known` keys only."""
         entries = self.mapping(node, where)
-        return None if entries is None else self.only(entries, where, known)
+        return None if entries is None else self.only(entries, where, known, needed)
 
-    def only(self, entries: dict[str, Entry], where: str, known: Sequence[str]) -> dict[str, Entry]:
-        """The entries with a known key; the others are problems."""
+    def only(
+        self, entries: dict[str, Entry], where: str, known: Sequence[str], needed: str = ""
+    ) -> dict[str, Entry]:
+        """The entries with a known key; the others are problems.
+
+        One whose key is the `needed` one misspelt is taken for it, lest that be called missing too.
+        """
+        found = {key: entry for key, entry in entries.items() if key in known}
         for key, entry in entries.items():
             if key not in known:
                 what = f"unknown key {quoted(key)}"
                 self.report(entry.line, where, what, suggestion(key, known))
-        return {key: entry for key, entry in entries.items() if key in known}
+                if needed and nearest(key, known) == needed:
+                    found.setdefault(needed, entry)
+        return found
 
     def mapping(
         self, node: yaml.Node, where: str, expected: str = "a mapping"

@@ -99,7 +99,12 @@ class CarbonDaemon:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*found, f"--config={self._conf / 'carbon.conf'}", "--debug", "start"],
-                env={"PATH": os.environ["PATH"], "GRAPHITE_ROOT": str(self.directory)},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "GRAPHITE_ROOT": str(self.directory),
+                    # its messages were made for protobuf 3, and a later one may be there too
+                    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python",
+                },
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

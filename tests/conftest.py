@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,15 @@ from processes import Processes
 
 PROGRAMS = Path(__file__).parent / "programs"
 Config = str | Path | Mapping[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _signals_reach_the_test_process() -> Iterator[None]:
+    """Who leaves signals blocked fails, not the tests after it, whose processes inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    left = signal.pthread_sigmask(signal.SIG_SETMASK, before) - before
+    assert not left, f"left blocked: {left}"
 
 
 @pytest.fixture
@@ -35,7 +45,7 @@ def environment(tach_run_dir: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "TACH_", "COVERAGE_"))
+        if not name.startswith(("PYTHON", "TACH_", "COVERAGE_")) or name == "TACH_PURE"
     }
     scripts = os.path.dirname(sys.executable)
     path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
@@ -97,6 +107,22 @@ def _config_file(config: Config, directory: Path) -> Path:
     file = directory / "tach.yaml"
     file.write_text(config if isinstance(config, str) else yaml.safe_dump(dict(config)))
     return file
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    """Starts a command in a terminal."""
+    from terminal import Terminal
+
+    terminals: list[Terminal] = []
+
+    def start(*command: str, columns: int = 120) -> Any:
+        terminals.append(Terminal([*command], environment, tmp_path, columns))
+        return terminals[-1]
+
+    yield start
+    for each in terminals:
+        each.close()
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tach.agent import proxy
-from tach.agent.probe import make_probe
+import pytest
+
+from tach.agent import files, probes, proxy
 from tach.agent.recorder import Recorder
 from tach.agent.segment import Segment
 from tach.histogram import Histogram
@@ -16,14 +18,26 @@ from tach.sender.segments import SegmentReader
 
 
 class Recording:
-    """A process's segment in `directory`, and what has gone wrong with it."""
+    """A process's segment in `directory`, and what has gone wrong with it.
 
-    def __init__(self, directory: Path) -> None:
+    Its probes are of the implementation "compiled" or "pure"; by default that which is used.
+    """
+
+    def __init__(self, directory: Path, implementation: str = probes.implementation()) -> None:
         self.directory = directory
         self.troubles: list[str] = []
         self.proxy = proxy.object_proxy()
+        compiled = probes.compiled() if implementation == "compiled" else None
+        self.probes = probes.Probes(self.proxy, compiled)
+        if self.probes.implementation != implementation:
+            pytest.skip("the compiled probe is not there")
         self.segment = Segment(str(directory), "a program", 1234)
         self.recorders: list[Recorder] = []
+
+    def __del__(self) -> None:
+        segment: Segment | None = getattr(self, "segment", None)
+        if segment is not None and segment._file and files.still_open(segment._file):
+            os.close(segment._file[0])
 
     def recorder(self, target: int = 0, ignore: tuple[str, ...] = ()) -> Recorder:
         """What records target number `target`."""
@@ -33,7 +47,7 @@ class Recording:
 
     def probe(self, function: Callable[..., Any], target: int = 0, *ignore: str) -> Any:
         """A probe around the function."""
-        return make_probe(self.proxy, function, self.recorder(target, ignore))
+        return self.probes.counting(function, self.recorder(target, ignore))
 
     def after_fork(self) -> None:
         """What a session does in a forked child."""
@@ -60,4 +74,4 @@ class Recording:
 
 def calls(counts: Counts) -> int:
     """How many calls the counts tell of."""
-    return Histogram(counts.blocks).count
+    return Histogram(counts.pairs).count

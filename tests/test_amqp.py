@@ -22,14 +22,20 @@ from listeners import Listeners
 from ports import HOST, free_ports
 from processes import wait_until
 from rabbitmq_broker import RabbitmqBroker, require_rabbitmq
+from test_spool import write
 
+from tach import spool
 from tach.config import load
 from tach.histogram import Histogram
 from tach.notifiers import amqp as amqp_module
 from tach.notifiers.amqp import Amqp
 from tach.notifiers.amqp_url import Broker, masked
 from tach.notifiers.oslo_message import notification, written_at
+from tach.plan import SpoolPlan
 from tach.samples import Batch, Event, Sample
+from tach.sender.courier import EventCourier
+from tach.sender.spool_queue import SpoolQueue
+from tach.sender.usage import Usage
 
 ROOT = Path(__file__).parent.parent
 INFO, ERROR = "notifications.info", "notifications.error"
@@ -343,6 +349,44 @@ def test_nothing_is_lost_when_connections_are_closed(broker) -> None:
     assert_arrived(broker, sent)
 
 
+@pytest.mark.parametrize("disturbance", ["closed", "silent"])
+def test_what_may_have_arrived_twice_is_counted(broker, tmp_path, disturbance) -> None:
+    """Cut off in mid-publish, or without an answer: no more duplicates than the sender tells of."""
+    tallies: Counter[str] = Counter()
+    queue = SpoolQueue(str(tmp_path), SpoolPlan(), Usage({}), tallies)
+
+    def disturb() -> None:
+        wait_until(lambda: tallies["events.delivered"] > 100, "some have arrived")
+        while not tallies["events.failures"]:
+            if disturbance == "closed":
+                broker.close_all_connections()
+            else:
+                os.killpg(broker.process_group(), signal.SIGSTOP)
+                try:
+                    wait_until(lambda: tallies["events.failures"] > 0, "a delivery fails")
+                finally:
+                    os.killpg(broker.process_group(), signal.SIGCONT)
+
+    sent: list[Event] = []
+    with to(broker, confirm_timeout=0.3) as amqp:
+        courier = EventCourier("bus", queue, amqp.deliver, tallies)
+        with meanwhile(disturb) as thread:
+            while thread.is_alive():
+                batch = events(300)
+                records = [(spool.SINGLE, 0, event.message) for event in batch]
+                write(tmp_path, records, f"{len(sent):x}")
+                sent += batch
+                courier.work(time.monotonic() + 0.2)
+        wait_until(lambda: courier.work(time.monotonic() + 1), "all have arrived", timeout=60)
+        courier.close()
+
+    duplicates = assert_arrived(broker, sent)
+    assert tallies["events.delivered"] == len(sent)
+    assert duplicates <= tallies["events.resent"] <= 500 * tallies["events.failures"]
+    assert tallies["events.resent"] > 0
+    assert disturbance == "closed" or duplicates > 0
+
+
 def test_a_broker_short_of_memory_is_waited_for(broker) -> None:
     """During a memory alarm each delivery fails in time; after it nothing was sent twice."""
     failures: list[OSError] = []
@@ -351,7 +395,7 @@ def test_a_broker_short_of_memory_is_waited_for(broker) -> None:
         with broker.memory_alarm():
             wait_until(lambda: len(failures) >= 2, "two deliveries fail")
 
-    with to(broker, confirm_timeout=0.4, window=5) as amqp:
+    with to(broker, confirm_timeout=1.5, window=5) as amqp:
         sent = events(20)
         keep_delivering(amqp, sent)
         with meanwhile(alarm) as thread:

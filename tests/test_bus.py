@@ -217,6 +217,38 @@ def test_a_program_that_is_killed_is_told_to_the_end(
     check(bodies, begun)
 
 
+def test_what_a_full_spool_dropped_is_told_once(
+    run_tach: Callable[..., Any],
+    config: dict[str, Any],
+    broker: RabbitmqBroker,
+    programs: Path,
+    tmp_path: Path,
+    tach_run_dir: Path,
+) -> None:
+    """While the broker is down; all that has not arrived then is in the one error that says so."""
+    config["spool"]["max_size"] = "128KiB"
+    broker.stop()
+    try:
+        ended = run_tach(config, sys.executable, programs / "bus_service.py", 1000, 0.02)
+    finally:
+        broker.start()
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "done"), ended.stderr
+
+    finish(config, tach_run_dir, tmp_path)
+    found = [json.loads(body) for body in messages(broker)]
+    arrived = {each["message_id"]: each for each in found}
+    kinds = Counter((each["event_type"], each["priority"]) for each in arrived.values())
+    lost = 2000 - len(arrived) + 1
+    assert kinds["tach.events.dropped", "ERROR"] == 1
+    assert kinds[f"{REBOOT}.error", "ERROR"] == 100
+    assert 0 < kinds[f"{REBOOT}.end", "INFO"] < 900
+    (told,) = [each for each in arrived.values() if each["event_type"] == "tach.events.dropped"]
+    assert told["payload"]["count"] == lost
+    assert told["payload"]["by_reason"] == {"spool_full": {"INFO": lost, "ERROR": 0}}
+    assert told["publisher_id"].startswith("bus_service")
+    assert str(tmp_path) not in json.dumps(told)
+
+
 def run_directory(tmp_path: Path) -> Path:
     """Where the runs of the test are."""
     return tmp_path / "run"

@@ -152,6 +152,17 @@ targets:
         publisher_id="shop.{host}",
         hide=(*HIDDEN, "ssn"),
         spool=SpoolPlan("/var/spool/s", 1 << 20, 3600.0, 0.0),
+        lines=(
+            ("prefix", 1),
+            ("interval", 2),
+            ("exit_timeout", 3),
+            ("publisher_id", 4),
+            ("redact", 5),
+            ("spool", 6),
+            ("notifiers", 7),
+            ("defaults", 11),
+            ("targets", 14),
+        ),
     )
     assert Plan.from_json(plan.to_json()) == plan
 
@@ -289,11 +300,17 @@ def test_the_example_is_right() -> None:
     """`tach.yaml.example` holds every key and every option, and is accepted."""
     plan = load(str(ROOT / "tach.yaml.example"))
 
-    assert [each.type for each in plan.notifiers] == ["console", "statsd", "graphite", "log"]
-    assert [each.name for each in plan.targets] == [
+    types = ["console", "statsd", "statsd", "graphite", "prometheus", "log"]
+    assert [each.type for each in plan.notifiers] == types
+    assert [each.name for each in plan.targets if not each.file] == [
         "checkout",
         "catalogue.find",
         "checkout.pay",
+        "inventory",
+        "rpc.{args.method}",
+        "jobs",
+        "jobs.send",
+        "page",
         "cart.add",
     ]
 
@@ -381,7 +398,7 @@ def event_target(keys: str) -> str:
         (
             "notifiers: {s: }",
             "1: notifiers.s: the key 'type' is missing; "
-            "known: amqp, console, graphite, log, statsd",
+            "known: amqp, console, debug, graphite, log, otlp, profile, prometheus, statsd",
         ),
         (
             "notifiers: {s: {type: [a]}}",
@@ -428,7 +445,8 @@ def event_target(keys: str) -> str:
         ),
         (
             "targets: {a: {function: 'p:f', metrics: zzz}}",
-            "1: targets.a: unknown metric 'zzz'; known: count, events, exceptions, timing, usage",
+            "1: targets.a: unknown metric 'zzz'; known: count, cpu, debug, events, exceptions, "
+            "increment, inflight, max_run, own, queued, running, service, ...",
         ),
         (
             "targets: {a: {function: 'p:f', notifiers: zzz}}",
@@ -473,7 +491,7 @@ def event_target(keys: str) -> str:
         ),
         (
             event_target("payload: {b: arg.uuid}"),
-            "2: targets.a.payload.b: malformed path 'arg.uuid'; did you mean 'args'?",
+            "2: targets.a.payload.b: malformed path 'arg.uuid'; did you mean 'args.uuid'?",
         ),
         (
             event_target("payload: {b: args.c()}"),
@@ -529,13 +547,70 @@ def event_target(keys: str) -> str:
             "remove a dot, or put a name beside it",
         ),
         (
-            "targets: {'a.{args.x}': 'p:f'}",
-            "1: targets.a.{args.x}: placeholders in names are not supported yet; "
-            "write the name out",
+            "targets: {'a.{arg.x}': 'p:f'}",
+            "1: targets.a.{arg.x}: malformed placeholder {arg.x}; did you mean '{args.x}'?",
         ),
         (
-            "targets: {a: 'p:*'}",
-            "1: targets.a: wildcards are not supported yet: 'p:*'; name one function",
+            "targets: {'a.{args.x': 'p:f'}",
+            "1: targets.a.{args.x: unbalanced braces in 'a.{args.x'; "
+            "write placeholders as {args.method}",
+        ),
+        (
+            "targets: {a: {function: 'p:f', exclude: b}}",
+            "1: targets.a: 'exclude' subtracts from a wildcard, and there is none; remove it",
+        ),
+        (
+            "targets: {a: {function: 'p:f', max_series: 5}}",
+            "1: targets.a: 'max_series' limits names made of calls, and there are none; remove it",
+        ),
+        (
+            "targets: {'a.{args.b}': {function: 'p:f', max_series: 0}}",
+            "1: targets.a.{args.b}.max_series: expected a whole number from 1 to 100000, got '0'",
+        ),
+        (
+            "targets: {'a.{args.b}': {function: 'p:f', helper: 'p:h'}}",
+            "1: targets.a.{args.b}: a name with placeholders and 'helper' both name its calls; "
+            "keep one of them",
+        ),
+        (
+            "targets: {'a.{result.b}': {function: 'p:f', metrics: inflight}}",
+            "1: targets.a.{result.b}: inflight needs a name that is known when a call begins; "
+            "make the name of arguments only, or drop inflight",
+        ),
+        (
+            "notifiers: {n: {type: log}}\n"
+            "targets: {'a.{args.b}': {function: 'p:f', metrics: events}}",
+            "2: targets.a.{args.b}: its events need a type: a name with placeholders is none; "
+            "add event: such as compute.instance.reboot",
+        ),
+        (
+            "targets: {a: {function: 'p:f', metrics: value}}",
+            "1: targets.a: the metric value needs to know what of; add value: len(result)",
+        ),
+        (
+            "targets: {a: {function: 'p:f', metrics: [timing, increment]}}",
+            "1: targets.a: the metric increment needs to know what of; add increment: 1",
+        ),
+        (
+            "targets: {a: {function: 'p:f', increment: much}}",
+            "1: targets.a.increment: expected a number, got 'much'",
+        ),
+        (
+            "targets: {a: {function: 'p:f', value: {of: result.n, as: gaug}}}",
+            "1: targets.a.value.as: unknown kind 'gaug'; did you mean 'gauge'?",
+        ),
+        (
+            "targets: {a: {function: 'p:f', value: len(n)}}",
+            "1: targets.a.value: malformed value 'len(n)'; write it as len(args.items)",
+        ),
+        (
+            "targets: {a: {function: 'p:f', value: {as: gauge}}}",
+            "1: targets.a.value: the key 'of' is missing; add of: len(result)",
+        ),
+        (
+            "targets: {a: {function: 'p:f', helper: 'no colon'}}",
+            "1: targets.a.helper: malformed helper 'no colon'; "
+            "write it as package.module:Class.method",
         ),
         (
             "targets: {a: {<<: {}, function: 'p:f', <<: {}}}",

@@ -110,7 +110,7 @@ def test_targets_that_measured_nothing_are_told_with_the_reason(capsys) -> None:
         timing("host.shop.build", [1]),
         counter("host.shop.idle", "calls", 0),
         targets=(
-            TargetStatus("shop.build", "shop:build", 3, "patched", ""),
+            TargetStatus("shop.build", "shop:build", 3, "patched", "", called=True),
             TargetStatus("build", "shop:other_build", 4, "patched", ""),
             TargetStatus("shop.idle", "shop:idle", 5, "patched", ""),
             TargetStatus("shop.late", "shop.late:run", 6, "waiting", "not imported [yet]"),

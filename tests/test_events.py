@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from event_runs import EventRun, Message
 from processes import marked, wait_for
+from test_sender import sender_pids
 
 MEMBERS = {
     "message_id",
@@ -463,12 +464,9 @@ for i in range(3000):
     process = spawn_tach(events.config(), events.program(text))
     for number in range(1, 4):
         wait_for(lambda number=number: len(events.so_far()) > 1000 * number, timeout=60)
-        senders = [
-            each.pid
-            for each in marked(f"TACH_RUN_DIR={environment['TACH_RUN_DIR']}")
-            if Path(f"/proc/{each.pid}/comm").read_text() == "tach-sender\n"
-        ]
-        os.kill(max(senders), signal.SIGKILL)
+        run_dir = Path(environment["TACH_RUN_DIR"])
+        wait_for(lambda run_dir=run_dir: len(sender_pids(run_dir)) == 2)
+        os.kill(sender_pids(run_dir)[-1], signal.SIGKILL)
     process.communicate()
 
     assert process.returncode == 0

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rabbitmq_broker import RabbitmqBroker, require_rabbitmq
 from test_spool import Receiver, body, calls, write
 
 from tach import spool, spooldir
@@ -134,17 +140,118 @@ def test_a_spool_that_a_run_works_on_is_left_to_it(place) -> None:
     )
 
 
-def test_progress_is_shown_on_a_terminal(place) -> None:
-    """In one line that changes."""
-    write(place, calls(5))
+# To a real broker
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RabbitmqBroker]:
+    """One broker for all tests, as it takes long to start; each takes all that arrives."""
+    require_rabbitmq()
+    with RabbitmqBroker() as running:
+        yield running
+
+
+def arrived(broker: RabbitmqBroker, queue: str = "notifications.info") -> Counter[bytes]:
+    """How often each notification is in the queue; taken from it."""
+    messages = broker.take_all(queue)
+    return Counter(
+        each.body if isinstance(each.body, bytes) else each.body.encode() for each in messages
+    )
+
+
+def test_a_spool_is_sent_to_a_broker_without_a_configuration(broker, place) -> None:
+    """Everything once, unchanged, each on the queue of its priority; one line says so."""
+    records = [*calls(500), (spool.END, 900, body(900, "error"))]
+    file = write(place, records)
+    to = ("--to", broker.url, "--exchange", "nova")
+    before = file.read_bytes()
+    dry = forward(place, *to, "--dry-run")
+    assert (dry.returncode, len(dry.stdout.splitlines())) == (0, 1002)
+    assert file.read_bytes() == before
+    done = forward(place, *to)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{place}: 1001 events sent, 0 bytes left\n"
+    *infos, error = [record[2] for record in records]
+    assert arrived(broker) == dict.fromkeys(infos, 1)
+    assert arrived(broker, "notifications.error") == {error: 1}
+    assert list(place.glob("*.spool")) == []
+
+    write(place, calls(3), "2")
+    done = forward(place, *to, "--topic", "a", "--topic", "b")
+    assert (done.returncode, broker.depth("a.info"), broker.depth("b.info")) == (0, 6, 6)
+
+
+def test_a_broker_that_does_not_want_us_leaves_the_spool(broker, place) -> None:
+    """The exit status is 1, the reason is said, the password is not."""
+    file = write(place, calls(3))
+    url = broker.url.replace("guest:guest", "guest:s3cret")
+    done = forward(place, "--to", url, "--exchange", "nova", "--timeout", "300ms")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ACCESS_REFUSED" in done.stderr
+    assert done.stderr.endswith(f"{place}: 0 events sent, {file.stat().st_size} bytes left\n")
+    assert "s3cret" not in done.stderr
+
+
+def start_on_a_terminal(*arguments: Any) -> tuple[subprocess.Popen[bytes], int]:
+    """`tach forward` with its stderr on a terminal, and the other end of that."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "tach", "forward", str(place), "--config", "tach.yaml"]
-    subprocess.run(command, stderr=theirs, check=True, timeout=60)
+    command = [sys.executable, "-m", "tach", "forward", *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=theirs)
     os.close(theirs)
-    text = os.read(ours, 10000).decode()
-    os.close(ours)
-    assert text.endswith("10 events sent, 0 bytes left\r\n")
-    assert text.startswith("\r")
+    return process, ours
+
+
+def shown(terminal: int) -> str:
+    """What is written to a terminal until nobody has the other end any more."""
+    text = b""
+    with suppress(OSError):
+        while True:
+            text += os.read(terminal, 10_000)
+    os.close(terminal)
+    return text.decode()
+
+
+def test_progress_is_shown_on_a_terminal(broker, place) -> None:
+    """In one line that changes while it goes on, and says in the end where things are."""
+    write(place, calls(10_000))
+    process, terminal = start_on_a_terminal(place, "--to", broker.url, "--exchange", "nova")
+    *progress, last = shown(terminal).split("\x1b[K")
+
+    assert process.wait(60) == 0
+    assert last == f"{place}: 20000 events sent, 0 bytes left\r\n"
+    states = [
+        re.fullmatch(r"\r(\d+) events sent, (\d+) bytes left", each) for each in progress[:-1]
+    ]
+    assert states
+    assert all(states)
+    sent = [int(state[1]) for state in states if state]
+    assert sent == sorted(sent)
+    assert 0 < sent[0] <= 20_000
+    assert arrived(broker).total() == 20_000
+
+
+def test_what_a_killed_forward_has_sent_is_sent_again_and_counted(broker, place) -> None:
+    """Killed in the middle, the next one finishes the job; no more came twice than it says."""
+    records = calls(10_000)
+    write(place, records)
+    to = ("--to", broker.url, "--exchange", "nova")
+    process, terminal = start_on_a_terminal(place, *to)
+    os.read(terminal, 1)  # the first progress
+    process.kill()
+    process.wait()
+    os.close(terminal)
+    done = forward(place, *to)
+
+    assert done.returncode == 0
+    told = re.search(r"(\d+) events sent, (?:(\d+) resent, )?0 bytes left", done.stderr)
+    assert told
+    assert 0 < int(told[1]) < 20_000
+    got = arrived(broker)
+    assert got.keys() == {record[2] for record in records}
+    assert got.total() - len(got) <= int(told[2] or 0) <= 500
+    assert len({json.loads(message)["message_id"] for message in got}) == 20_000
 
 
 @pytest.mark.parametrize(
@@ -157,6 +264,10 @@ def test_progress_is_shown_on_a_terminal(place) -> None:
         (
             ["spool", "--to", "ampq://h"],
             "--to: unknown kind of address 'ampq:'; did you mean 'amqp'?",
+        ),
+        (
+            ["spool", "--to", "amqp://h"],
+            "--to: which exchange? say --exchange NAME, of where consumers listen",
         ),
         (
             ["spool", "--config", "tach.yaml"],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tach import buckets
 from tach.histogram import HIGHEST_BLOCK, LANES, Histogram, bucket_bounds, bucket_of
 
 # What the highest block still tells apart.
@@ -73,16 +74,13 @@ def test_quantiles_ascend_and_stay_between_least_and_greatest(
 
 
 @given(SOME, SOME)
-def test_adding_blocks_merges_histograms(one: list[int], other: list[int]) -> None:
-    """Two histograms are merged by adding their blocks, and told apart by subtracting them."""
+def test_adding_buckets_merges_histograms(one: list[int], other: list[int]) -> None:
+    """Two histograms are merged by adding their buckets, and told apart by subtracting them."""
     first, second, both = Histogram.of(one), Histogram.of(other), Histogram.of(one + other)
-    blocks = {
-        block: first.blocks.get(block, 0) + second.blocks.get(block, 0)
-        for block in first.blocks.keys() | second.blocks.keys()
-    }
-    assert blocks == both.blocks
-    rest = {block: lanes - first.blocks.get(block, 0) for block, lanes in blocks.items()}
-    assert Histogram(rest).blocks == second.blocks
+    assert buckets.added((first.pairs, second.pairs)) == both.pairs
+    assert buckets.difference(both.pairs, first.pairs) == second.pairs
+    assert both.since(first).pairs == second.pairs
+    assert both.since(first).total == second.total
 
 
 def test_an_empty_histogram_is_all_zero() -> None:
@@ -107,6 +105,19 @@ def test_scaled_reads_the_same_values_in_another_unit() -> None:
 def test_without_known_extremes_the_bounds_of_the_buckets_stand_in() -> None:
     """A delta of totals knows no extremes: its outermost buckets give them, within 1 %."""
     known = Histogram.of([100_000, 900_000])
-    delta = Histogram(known.blocks, known.total)
+    delta = Histogram(known.pairs, known.total)
     assert 99_000 <= delta.min <= 100_000
     assert 900_000 <= delta.max <= 909_000
+
+
+@given(SOME, SOME)
+def test_two_together(some: list[int], others: list[int]) -> None:
+    """The sum of two histograms is that of all their values."""
+    both, whole = Histogram.of(some).plus(Histogram.of(others)), Histogram.of(some + others)
+
+    assert (both.buckets(), both.sum, both.min, both.max) == (
+        whole.buckets(),
+        whole.sum,
+        whole.min,
+        whole.max,
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wrapt
+from measuring import Measuring
 from reports import Report
 
 import tach
@@ -48,6 +50,40 @@ def tach_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = [Path(module.__file__).parent.parent for module in (tach, wrapt)]
     (packages / "tach.pth").write_text("\n".join(map(str, own)))
     return python
+
+
+INTERPRETERS = next((n for n in ("_interpreters", "_xxsubinterpreters") if find_spec(n)), None)
+
+
+@pytest.mark.skipif(INTERPRETERS is None, reason="this Python cannot start sub-interpreters")
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_sub_interpreters_run_unmeasured(
+    pure: str,
+    environment: dict[str, str],
+    run_tach: Tach,
+    tmp_path: Path,
+    tach_run_dir: Path,
+) -> None:
+    """What is called in them is not counted, that of the main one is to the last call."""
+    measuring = Measuring(run_tach, tmp_path, tach_run_dir)
+    measuring.write(work="def function(fails=False):\n    return 1 // (not fails)\n")
+    inner = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import work; work.function()"
+    program = f"""
+import {INTERPRETERS} as interpreters, work
+for _ in range(3):
+    work.function()
+    made = interpreters.create()
+    print(interpreters.run_string(made, {inner!r}))
+    work.function()
+    interpreters.destroy(made)
+    work.function()
+"""
+    environment["TACH_PURE"] = pure
+    done = measuring.run(program, {"f": "work:function"})
+
+    assert done.stdout == "None\n" * 3
+    assert done.calls == {"f": 9}
+    assert done.troubles == ["a sub-interpreter of the process runs unmeasured (3 times)"]
 
 
 def make_venv(directory: Path, *options: str) -> Path:

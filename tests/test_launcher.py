@@ -104,6 +104,28 @@ def test_the_program_is_found_as_a_shell_finds_it(case: str, tach_: Tach, tmp_pa
     assert ended.stderr == (f"tach: {said}\n" if said else "")
 
 
+# What an interpreter without `site` has not loaded, and the start of a program needs.
+NEEDED = {"__future__", "_collections_abc", "_stat", "errno", "fcntl", "genericpath", "os", "stat"}
+PATHS = {"os.path", "posixpath"}
+
+
+def test_the_start_loads_next_to_nothing() -> None:
+    """Before it becomes the program tach imports only itself and what `site` imports anyway."""
+    code = f"""
+import sys
+sys.path.append({str(Path(tach.__file__).parent.parent)!r})
+before = set(sys.modules)
+from tach import cli, compiled, launcher
+print(*set(sys.modules) - before)
+"""
+    command = [sys.executable, "-I", "-S", "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    loaded = set(printed.split())
+    assert "tach.launcher" in loaded
+    assert {name for name in loaded - NEEDED - PATHS if not name.startswith("tach")} == set()
+
+
 USAGE = "usage: tach CONFIG PROGRAM [ARG...]"
 
 
@@ -251,6 +273,21 @@ def test_counted_as_another_user(report: Report, run_tach: Tach) -> None:
     code = "import os; os.setgid(65534); os.setuid(65534); targets.function(); print(os.getuid())"
 
     assert counted(report, run_tach, code, 1) == "65534\n"
+
+
+def test_a_process_that_calls_no_target_has_no_segment(report: Report, run_tach: Tach) -> None:
+    """There is memory for what is counted from the first call on; root has an empty file ready."""
+    code = """
+import glob, os
+def sizes():
+    return sorted(map(os.path.getsize, glob.glob(f"{os.environ['TACH_RUN_DIR']}/*/*.segment")))
+print(sizes())
+targets.function()
+print(len(sizes()), min(sizes()) > 0)
+"""
+    before = "[0]" if os.geteuid() == 0 else "[]"
+
+    assert counted(report, run_tach, code, 1) == f"{before}\n1 True\n"
 
 
 CHILDREN = """\

@@ -81,7 +81,11 @@ def test_every_built_in_name_loads_a_documented_class(registry) -> None:
 
 def test_every_built_in_notifier_keeps_the_contract() -> None:
     """With no more options than it needs each is a `Notifier`, and they pass its own check."""
-    needed = {"amqp": {"url": "amqp://127.0.0.1", "exchange": "nova"}}
+    needed = {
+        "amqp": {"url": "amqp://127.0.0.1", "exchange": "nova"},
+        "debug": {"notifier": {"type": "log"}},
+        "prometheus": {"port": 0},
+    }
     for name in notifiers.BUILTIN:
         kind, options = notifiers.load(name), needed.get(name, {})
         assert isinstance(kind(**options), Notifier)

@@ -4,6 +4,7 @@ import datetime
 import enum
 import json
 import time
+import tracemalloc
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tach.agent.plain import ALL_ITEMS, ITEMS, TEXT, Plain
+from tach.config_events import HIDDEN as ALWAYS_HIDDEN
 
-PLAIN = Plain(("pass", "SECRET"))
+PLAIN = Plain(("password", "SECRET"))
 
 
 def plain(value: Any) -> Any:
@@ -110,12 +112,69 @@ def test_values_become_plain(value: Any, seen: Any) -> None:
 
 
 def test_hidden_words_hide_at_every_level() -> None:
-    """A key that contains one of the words, in any case, keeps its value to itself."""
+    """A key with one of the words, in any case, keeps its value to itself."""
     value = {"a": {"userPassword": {"x": "s3cret"}, "b": [{"SecretKey": "s3cret"}]}, "c": 1}
     assert plain(value) == {
         "a": {"userPassword": "***", "b": [{"SecretKey": "***"}]},
         "c": 1,
     }
+
+
+HIDES = Plain((*ALWAYS_HIDDEN, "ssn", "Card-Number", "größe", "*", ""))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auth", "auth_token", "authToken", "X-Auth-Token", "HTTPAuth", "http.auth", "oauth2",
+        "AUTH", "pass", "PASS", "passWord", "user_password", "password2", "Passwords", "passwd",
+        "dbpass", "PASSWORDs", "userpwd", "pwd1", "passphrase", "Authorization",
+        "proxy-authorization", "apiKey", "APIKey", "apikey", "API_KEYS", "x-api-key", "api.key",
+        "my api key", "privateKeys", "secret", "clientSecret", "client_secrets", "secretkey",
+        "tokens", "accesstoken", "tokenvalue", "credentials", "aws_credential_file", "ssn",
+        "SSNs", "user.ssn", "ssn2", "card_number", "cardNumber", "CARDNUMBER", "card-numbers",
+        "Größe", "x" * 200 + "auth" + "x" * 200,
+    ],
+)  # fmt: skip
+def test_names_with_a_hidden_word_hide(name: str) -> None:
+    """However the words of a name are put together, a secret stays one, the second time too."""
+    assert [HIDES.hides(name), HIDES.hides(name)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "author", "Author", "authors", "co_author", "authority", "passenger", "passengerName",
+        "PassengerCount", "passing", "passive", "passport", "classname", "lessness", "key", "api",
+        "keyApi", "card", "number", "numberCard", "private", "", "_", "42", "photo_kennel", "*",
+        "name", "x" * 1000,
+    ],
+)  # fmt: skip
+def test_names_that_only_look_alike_tell(name: str) -> None:
+    """A short hidden word at the beginning of some other word hides nothing."""
+    assert [HIDES.hides(name), HIDES.hides(name)] == [False, False]
+
+
+def test_names_are_remembered_within_bounds() -> None:
+    """A program that makes up keys without end fills no memory, and waits for none."""
+    plain = Plain(ALWAYS_HIDDEN)
+    keys = [f"{'aB_' * 40}{number}" for number in range(2000)]
+    began = time.monotonic()
+    tracemalloc.start()
+    try:
+        assert not any(plain.hides(key) for key in keys)
+        assert not plain.hides("x" * 10_000_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 200_000
+    assert time.monotonic() - began < 2.0
+
+
+@given(st.text(max_size=200), st.sampled_from(["_", "-", ".", " "]))
+def test_a_word_beside_anything_hides(text: str, between: str) -> None:
+    """Whatever stands before and behind: a word of its own is seen."""
+    assert HIDES.hides(f"{text}{between}auth{between}{text}")
 
 
 def test_what_is_large_is_cut() -> None:

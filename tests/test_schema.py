@@ -60,9 +60,26 @@ RIGHT = [
     "notifiers: {a: {type: statsd, host: on, port: 1, timeout: 1.5, max_packet: 1KiB}}",
     "notifiers: {a: {type: statsd, path: /run/s, transport: unix, max_lines: 100}}",
     "notifiers: {a: {type: statsd, port: '${TACH_UNSET:-1}', resolve_every: 5m}}",
+    "notifiers: {a: {type: prometheus, port: 0, interval: 15s, buckets: [0.1, 1, 1m]}}",
+    "notifiers: {a: {type: prometheus, textfile: a.prom, quantiles: [0.5], labels: {b: 1}}}",
+    "notifiers: {a: {type: prometheus, port: 9464, host: '::', strip: 'n.{host}', labels: }}",
+    "notifiers: {a: {type: otlp}}",
+    "notifiers: {a: {type: otlp, endpoint: 'https://b/c', headers: {d: e}, compression: none}}",
+    "notifiers: {a: {type: otlp, temporality: delta, interval: 1m, resource: {b.c: 1}, service: }}",
+    "notifiers: {a: {type: statsd, dialect: dogstatsd, tags: {b: c}, distributions: no, strip: d}}",
     "notifiers: {1: {type: console}}\ntargets: {a: {function: 'p:f', notifiers: [1]}}",
     "defaults: {metrics: timing, notifiers: console}",
     "defaults: {metrics: [timing, count, exceptions], notifiers: [console]}",
+    "include: celery",
+    "include: [oslo-messaging, kombu-stamp]",
+    "include:",
+    "propagate: true",
+    "propagate: '${TACH_UNSET:-no}'",
+    "reload: true",
+    "reload: '${TACH_UNSET:-no}'",
+    "targets: {a: {function: 'p:f', queued: 'args.incoming[0].stopwatch'}}",
+    "targets: {a: {function: 'p:f', queued: [args.a, self.b], stamp: 'kwargs.c[d]'}}",
+    "targets: {a: {function: 'p:f', metrics: service}}",
     "targets: {a.b-c: 'p.q.r:C.D.f', größe: 'p:größe'}",
     "targets: {a: {function: 'p:f', metrics: count, ignore: KeyError, enabled: false}}",
     "targets: {a: {function: 'p:f', ignore: [StopIteration, 'p.q:C.D'], enabled: yes}}",
@@ -80,6 +97,8 @@ RIGHT = [
     "spool: {fsync: 500ms, max_size: '${TACH_UNSET:-1MiB}', directory: on}",
     "notifiers: {a: {type: log}}",
     "notifiers: {a: {type: log, file: a.log, level: debug, logger: 1}}",
+    "notifiers: {a: {type: debug, notifier: {type: statsd, host: b}, file: a.log, level: info}}",
+    "notifiers: {a: {type: debug, notifier: {type: debug, notifier: {type: log}}}}",
     LOG + "targets: {a: {function: 'p:f', metrics: events}}",
     LOG + "targets: {a: {function: 'p:f', metrics: [events, usage], event: b.c, period: hour}}",
     LOG + "targets: {a: {function: 'p:f', metrics: events, payload: {b: args.c, d: 'args[-1]'}}}",
@@ -115,6 +134,12 @@ WRONG = [
     "notifiers: {a: {type: console, every: soon}}",
     "notifiers: {a: {type: console, file: ''}}",
     "notifiers: {a: {type: statsd, host: }}",
+    "notifiers: {a: {type: debug}}",
+    "notifiers: {a: {type: debug, notifier: statsd}}",
+    "notifiers: {a: {type: debug, notifier: {host: b}}}",
+    "notifiers: {a: {type: debug, notifier: {type: console}}}",
+    "notifiers: {a: {type: debug, notifier: {type: statsd, file: b}}}",
+    "notifiers: {a: {type: debug, notifier: {type: statsd}, level: loud}}",
     "notifiers: {a: {type: statsd, host: [b]}}",
     "notifiers: {a: {type: statsd, port: '8125'}}",
     "notifiers: {a: {type: statsd, port: 70000}}",
@@ -122,6 +147,20 @@ WRONG = [
     "notifiers: {a: {type: statsd, transport: smtp}}",
     "notifiers: {a: {type: statsd, max_packet: 1Kilo}}",
     "notifiers: {a: {type: statsd, hots: b}}",
+    "notifiers: {a: {type: prometheus}}",
+    "notifiers: {a: {type: prometheus, port: -1}}",
+    "notifiers: {a: {type: prometheus, textfile: a.txt}}",
+    "notifiers: {a: {type: prometheus, port: 0, buckets: [1, 1]}}",
+    "notifiers: {a: {type: prometheus, port: 0, quantiles: [99]}}",
+    "notifiers: {a: {type: prometheus, port: 0, labels: {le: b}}}",
+    "notifiers: {a: {type: prometheus, port: 0, labels: {b-c: d}}}",
+    "notifiers: {a: {type: otlp, endpoint: 'b:4318'}}",
+    "notifiers: {a: {type: otlp, headers: {b c: d}}}",
+    "notifiers: {a: {type: otlp, temporality: sum}}",
+    "notifiers: {a: {type: otlp, interval: 0}}",
+    "notifiers: {a: {type: statsd, dialect: datadog}}",
+    "notifiers: {a: {type: statsd, dialect: dogstatsd, tags: {target: b}}}",
+    "notifiers: {a: {type: statsd, dialect: dogstatsd, distributions: 1}}",
     "defaults: [timing]",
     "defaults: {enabled: true}",
     "defaults: {metrics: []}",
@@ -131,13 +170,27 @@ WRONG = [
     "targets: {a: [p:f]}",
     "targets: {a: 1}",
     "targets: {a: p.f}",
-    "targets: {a: 'p:*'}",
+    "targets: {a: 'p*q:'}",
     "targets: {a: 'p:'}",
     "targets: {a: '1p:f'}",
     "targets: {a..b: 'p:f'}",
     "targets: {'': 'p:f'}",
-    "targets: {'a.{args.b}': 'p:f'}",
+    "targets: {'a.{arg.b}': 'p:f'}",
     "targets: {a: {metrics: [timing]}}",
+    "include: {celery: 1}",
+    "include: [[celery]]",
+    "include: oslo",
+    "propagate: 1",
+    "propagate: always",
+    "reload: 1",
+    "reload: often",
+    "targets: {a: {function: 'p:f', queued: result.a}}",
+    "targets: {a: {function: 'p:f', queued: []}}",
+    "targets: {a: {function: 'p:f', queued: sent}}",
+    "targets: {a: {function: 'p:f', queued: {a: args.b}}}",
+    "targets: {a: {function: 'p:f', stamp: kwargs.headers}}",
+    "targets: {a: {function: 'p:f', stamp: result.a.b}}",
+    "targets: {a: {function: 'p:f', stamp: [args.a.b]}}",
     "targets: {a: {function: }}",
     "targets: {a: {function: 'p:f', metrics: }}",
     "targets: {a: {function: 'p:f', metrics: []}}",
@@ -181,6 +234,9 @@ WRONG = [
 # What takes more than a schema: other entries of the file, the machine, or what is installed.
 ONLY_THE_PARSER_KNOWS = [
     "targets: {a: 'p:f', a: 'p:g'}",
+    "include: ./nowhere.yaml",
+    "targets: {a: {function: 'p:f', metrics: queued}}",
+    "targets: {a: {function: 'p:f', queued: args.b, increment: 1}}",
     "targets: {a b: 'p:f', a_b: 'p:g'}",
     "targets: {a: {function: 'p:f', metrics: timming}}",
     "targets: {a: {function: 'p:f', notifiers: nobody}}",
@@ -193,6 +249,9 @@ ONLY_THE_PARSER_KNOWS = [
     f"{LOG}targets: {{a: {{function: 'p:f', metrics: events, event: {'x' * 201}}}}}",
     "notifiers: {a: {type: statd}}",
     "notifiers: {a: {type: statsd, transport: unix}}",
+    "notifiers: {a: {type: prometheus, port: 0, buckets: [2, 1]}}",
+    "notifiers: {a: {type: prometheus, port: , textfile: }}",
+    "notifiers: {a: {type: statsd, tags: {b: c}}}",
     "notifiers: {a: {type: statsd, port: '${TACH_UNSET:-high}'}}",
 ]
 
@@ -271,11 +330,21 @@ NAMES = one_of("timing", ["count"], ["timing", "exceptions"], [], None, {}, [["c
 TARGETS = st.fixed_dictionaries(
     {},
     optional={
-        "function": one_of("p:f", "p.q:C.f", "p.f", "p:*", "${TACH_UNSET:-p}:f", None, [], 1),
+        "function": one_of(
+            "p:f", "p.q:C.f", "p.f", "p:*", "p.*:C.?*", "${TACH_UNSET:-p}:f", None, [], 1
+        ),
         "metrics": NAMES,
         "notifiers": one_of("n", ["n"], [], None, {"n": 1}),
         "ignore": one_of("KeyError", ["p:C", "OSError"], [], "p.C", 1, None, {}),
         "enabled": one_of(True, False, "true", 1, None, []),
+        "increment": one_of(1, -2.5, "x", None, [], "${TACH_UNSET:-1}"),
+        "value": one_of(
+            "len(result)", "args.n", "len(n)", {"of": "result.n", "as": "gauge"}, {"as": "x"}, None
+        ),
+        "outermost": one_of(True, "x"),
+        "queued": one_of("args.a", ["args.a", "self"], "result.a", [], None, 1),
+        "stamp": one_of("args.a.b", "args.a", "self.a[b]", ["args.a.b"], None),
+        "rebind": one_of(False, 1),
     },
 )
 NOTIFIERS = st.fixed_dictionaries(
@@ -302,6 +371,9 @@ FILES = st.fixed_dictionaries(
             max_size=2,
         ),
         "x-y": one_of(1, None),
+        "propagate": one_of(True, False, 1, None),
+        "reload": one_of(True, False, 1, None),
+        "include": one_of("celery", ["nameko"], "oslo", None, [], {}),
         "publisher_id": one_of("a.{host}", "{pid}", "", 1, None),
         "redact": one_of("a", ["a", 1], [], None, {}),
         "spool": one_of({"max_size": "1MiB"}, {"fsync": "always"}, {"fsync": "x"}, None, 1),
@@ -321,3 +393,10 @@ def test_parser_and_schema_agree(file: dict[str, Any]) -> None:
     text = yaml.safe_dump(file)
 
     assert parser_accepts(text) == schema_accepts(text), text
+
+
+def test_the_reference_is_that_of_the_schema() -> None:
+    """docs/configuration.md is what tools/reference.py makes of the schema."""
+    import reference
+
+    assert (ROOT / "docs/configuration.md").read_text() == reference.page(SCHEMA)

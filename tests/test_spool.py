@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import posix
+import socket
 import threading
 import time
 from collections import Counter
@@ -72,8 +73,9 @@ class Receiver:
         return self.courier.work(time.monotonic() + seconds)
 
     def numbers(self) -> list[Any]:
-        """The numbers in the payloads of what has been delivered."""
-        return [json.loads(event.message)["payload"].get("number") for event in self.got]
+        """The numbers in the payloads of what has been delivered, but for the sender's own."""
+        payloads = [json.loads(event.message)["payload"] for event in self.got]
+        return [payload["number"] for payload in payloads if "number" in payload]
 
     def payloads(self, suffix: str) -> list[Any]:
         """The payloads of the events of that type."""
@@ -415,8 +417,8 @@ def test_a_spool_full_of_errors_drops_the_oldest(place) -> None:
         write(place, errors, f"{part * 16:x}")
     receiver = Receiver(place, max_size=100_000)
     assert receiver.work()
-    assert receiver.tallies["events.dropped"] + len(receiver.got) == 1000
-    assert 0 < len(receiver.got) < 400
+    assert receiver.tallies["events.dropped"] + len(receiver.numbers()) == 1000
+    assert 0 < len(receiver.numbers()) < 400
     assert receiver.numbers()[-1] == 9
 
 
@@ -429,6 +431,152 @@ def test_what_is_too_old_goes(place) -> None:
     assert receiver.work()
     assert receiver.numbers() == [2]
     assert receiver.tallies["events.dropped.too_old"] == 1
+
+
+def drop(receiver: Receiver, place: Path, first: int) -> int:
+    """Let the spool of a receiver that is down overflow; how many events that has cost."""
+    before = receiver.tallies["events.dropped"]
+    for part in range(first, first + 4):
+        records = [
+            (spool.END, number, body(number, "error" if number % 10 == 0 else "end"))
+            for number in range(part * 100, part * 100 + 100)
+        ]
+        write(place, records, f"{part * 16:x}")
+    receiver.refuse = lambda event: True
+    receiver.work(0.1)
+    receiver.refuse = lambda event: False
+    return receiver.tallies["events.dropped"] - before
+
+
+def test_drops_are_told_once_per_episode(place) -> None:
+    """As one error, when the receiver takes events again; not more than one a minute."""
+    receiver = Receiver(place, max_size=50_000)
+    began = receiver.now
+    lost = drop(receiver, place, 0)
+    receiver.now += 30
+    lost += drop(receiver, place, 10)
+    assert receiver.payloads(".dropped") == []
+    wait_for(receiver.work)
+
+    (told,) = receiver.payloads(".dropped")
+    assert told == {
+        "count": lost,
+        "by_reason": {"spool_full": {"INFO": lost, "ERROR": 0}},
+        "first_dropped_at": at(began),
+        "last_dropped_at": at(began + 30),
+        "tach_version": 1,
+    }
+    assert lost == receiver.tallies["events.dropped"] == 800 - len(receiver.numbers())
+    (event,) = [each for each in receiver.got if each.event_type == "tach.events.dropped"]
+    assert (event.priority, json.loads(event.message)["publisher_id"]) == ("ERROR", "p.h")
+
+    again = drop(receiver, place, 20)
+    wait_for(receiver.work)
+    receiver.now += 59
+    assert receiver.work()
+    assert len(receiver.payloads(".dropped")) == 1
+    receiver.now += 1
+    assert receiver.work()
+    assert [each["count"] for each in receiver.payloads(".dropped")] == [lost, again]
+
+
+def test_drops_that_nobody_was_told_of_are_told_by_the_next_sender(place) -> None:
+    """Also where the one that dropped them was killed."""
+    first = Receiver(place, max_size=50_000)
+    lost = drop(first, place, 0)
+    killed(first)
+    successor = Receiver(place, max_size=50_000)
+    assert successor.work()
+    assert [each["count"] for each in successor.payloads(".dropped")] == [lost]
+
+
+def killed(receiver: Receiver) -> None:
+    """Another may take over, and nothing more is written by this one."""
+    lock = receiver.queue._lock
+    assert lock is not None
+    os.close(lock)
+
+
+def duplicates(*receivers: Receiver) -> int:
+    """How many events have arrived more often than once, in all."""
+    ids = [event.message_id for receiver in receivers for event in receiver.got]
+    return len(ids) - len(set(ids))
+
+
+def test_what_may_have_arrived_twice_is_counted(place) -> None:
+    """A receiver that takes some and then fails without a word; not one that is not there."""
+    write(place, calls(300))
+    receiver = Receiver(place)
+
+    def absent(event: Event) -> bool:
+        raise ConnectionRefusedError
+
+    def take_some(event: Event) -> bool:
+        if len(receiver.got) == 120:
+            raise ConnectionResetError
+        receiver.got.append(event)
+        return False
+
+    receiver.refuse = absent
+    assert not receiver.work(0.1)
+    receiver.refuse = take_some
+    wait_for(lambda: receiver.work(0.1) or len(receiver.got) == 120)
+    assert receiver.tallies["events.resent"] == 0
+    receiver.refuse = lambda event: False
+    wait_for(receiver.work)
+
+    assert receiver.courier.troubles() == [
+        "notifier bus: events that may have arrived twice, at most: 500"
+    ]
+    assert len(receiver.got) == 720
+    assert duplicates(receiver) == 120
+    assert receiver.tallies["events.resent"] == 500
+    write(place, calls(10), "20")
+    assert receiver.work()
+    assert receiver.tallies["events.resent"] == 500
+
+
+def test_what_a_killed_sender_may_have_sent_is_counted(place) -> None:
+    """What it had on offer when it died is in doubt for its successor, and nothing else."""
+    write(place, [*calls(400), (spool.START, 900, body(900, "start"))])
+    first = Receiver(place)
+    first.queue.acquire()
+    first.queue.tend()
+    items = first.queue.offer()
+    first.queue.confirm(items, first.deliver([item.event for item in items]))
+    items = first.queue.offer()
+    first.got += [item.event for item in items[:77]]
+    killed(first)
+
+    successor = Receiver(place)
+    assert successor.work()
+    assert duplicates(first, successor) == 77
+    assert successor.tallies["events.resent"] == len(items) == 301
+    assert successor.tallies["events.delivered"] == 302
+    successor.courier.close()
+    write(place, calls(5), "20")
+    third = Receiver(place)
+    assert third.work()
+    assert third.tallies["events.resent"] == 0
+
+
+@pytest.mark.parametrize("absence", [ConnectionRefusedError, socket.gaierror])
+def test_what_nobody_was_there_to_take_is_not_in_doubt(place, absence: type[OSError]) -> None:
+    """Also for the successor of a sender that was killed then."""
+    write(place, calls(300))
+    first = Receiver(place)
+
+    def absent(event: Event) -> bool:
+        raise absence
+
+    first.refuse = absent
+    assert not first.work(0.1)
+    killed(first)
+
+    successor = Receiver(place)
+    assert successor.work()
+    assert successor.tallies["events.delivered"] == 600
+    assert successor.tallies["events.resent"] == 0
 
 
 def test_a_state_that_cannot_be_written_stops_nothing(place, monkeypatch) -> None:
@@ -535,6 +683,8 @@ print("unharmed")
     done = run_tach(config, program, env=env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "unharmed\n", "")
     run.ended()
+    (trouble,) = run.report.troubles()
+    assert trouble.startswith("notifier bus: events dropped from its spool: ")
     assert 0 < sum(file.stat().st_size for file in run.spooled()) < (64 << 10) + (16 << 10)
 
     up.touch()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -19,8 +20,9 @@ from ports import HOST, free_ports
 from processes import wait_until
 from statsd_daemon import StatsdDaemon, require_statsd
 
+from tach import buckets
 from tach.histogram import Histogram
-from tach.notifiers.statsd import Statsd, gauge_line, histogram_lines, rates
+from tach.notifiers.statsd import Statsd, gauge_text, histogram_text, packed, rates
 from tach.samples import Batch, Kind, Sample
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp", "unix"])
@@ -222,7 +224,7 @@ def test_lines_are_quantiles_with_exact_rates(count: int, seed: int) -> None:
     source = Random(seed)
     values = [source.randrange(1 << 40) for _ in range(count)]
     durations = Histogram.of(values).scaled(1e-6)
-    lines = list(histogram_lines("a.b", durations, 64))
+    lines = histogram_text("a.b", durations, 64).split("\n")
     parts = [re.fullmatch(r"a\.b:(\d+\.\d{6})\|ms(?:\|@(0\.\d+))?", line) for line in lines]
     assert None not in parts
     if count <= 64:
@@ -240,21 +242,41 @@ def test_lines_are_quantiles_with_exact_rates(count: int, seed: int) -> None:
 
 def test_a_tiny_rate_is_not_written_with_an_exponent() -> None:
     """2^-20 is written out: statsd reads `@9.5e-07` as a rate of 9.5."""
-    one = 1 << (64 * 3)
-    huge = Histogram({7: one * (1 << 28)}, total=3 * (1 << 28))
-    lines = list(histogram_lines("a", huge, 500))
+    huge = Histogram(buckets.pack({7 * 128 + 3: 1 << 28}), total=3 * (1 << 28))
+    lines = histogram_text("a", huge, 500).split("\n")
     assert lines == ["a:3.000000|ms|@0.00000095367431640625"] * 256
 
 
 def test_nothing_is_sent_for_no_calls() -> None:
     """A histogram of nothing has no lines."""
-    assert list(histogram_lines("a", Histogram(), 500)) == []
+    assert histogram_text("a", Histogram(), 500) == ""
 
 
 def test_a_negative_gauge_is_set_not_subtracted() -> None:
     """The two lines that set a negative gauge are one unit, so that no packet parts them."""
-    assert gauge_line("a", -2) == "a:0|g\na:-2|g"
-    assert gauge_line("a", 2.5) == "a:2.5|g"
+    pair = "a:0|g\na:-2|g"
+    assert list(packed(gauge_text("a", -2), 1432)) == [pair]
+    text = f"{'x' * 20}\n{gauge_text('a', -2)}\n{'y' * 20}"
+    for most in range(14, 80):
+        assert any(pair in packet for packet in packed(text, most))
+    assert gauge_text("a", 2.5) == "a:2.5|g"
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 60))
+def test_packets_are_as_full_as_they_may_be(lengths: list[int], most: int) -> None:
+    """Whole lines in their order, at most so many characters; a longer line goes alone."""
+    lines = [chr(97 + number % 26) * length for number, length in enumerate(lengths)]
+    packets = list(packed("\n".join(lines), most))
+
+    assert "\n".join(packets).split("\n") == lines
+    assert all(len(packet) <= most or "\n" not in packet for packet in packets)
+    for before, after in pairwise(packets):
+        assert len(before) + 1 + len(after.split("\n")[0]) > most
+
+
+def test_a_name_with_a_percent_sign_is_sent_as_it_is() -> None:
+    """No name is taken for a format, whatever it has in it."""
+    assert histogram_text("a%s%.1f", Histogram.of([1]), 500) == "a%s%.1f:1.000000|ms"
 
 
 def test_what_is_no_finite_number_is_left_out_and_counted(daemon) -> None:

@@ -113,8 +113,9 @@ def test_what_is_dropped_is_counted(
     program.communicate(timeout=30)
     wait_for_end(tach_run_dir)
 
-    counters = statsd_daemon.counters()
     assert program.returncode == 0
+    statsd_daemon.wait_for_counter("tach.dropped", count)
+    counters = statsd_daemon.counters()
     assert counters["tach.dropped"] == counters["tach.dropped.queue_full"] == count
     assert counters["f.calls"] >= CALLS
 

@@ -17,13 +17,13 @@ from recording import calls
 
 from tach import layout
 from tach.agent import proxy
-from tach.agent.probe import make_probe
+from tach.agent.probes import Probes, compiled
 from tach.agent.recorder import Recorder
 from tach.agent.segment import Segment
 from tach.histogram import Histogram
 from tach.plan import Plan, TargetPlan
 from tach.rundir import Run
-from tach.sender.counts import NEVER, NOTHING, Counts, from_plain
+from tach.sender.counts import NEVER, NOTHING, Counts, from_plain, together
 from tach.sender.log import RecordLog
 from tach.sender.processes import start_ticks_of
 from tach.sender.totals import Totals
@@ -36,7 +36,7 @@ def counted(durations: list[int], errors: dict[str, int], cancelled: int = 0) ->
     histogram = Histogram.of(durations)
     low, high = min(durations, default=NEVER), max(durations, default=-1)
     total, failed = sum(durations), sum(errors.values())
-    return Counts(dict(histogram.blocks), total, low, high, failed, cancelled, 0, errors)
+    return Counts(histogram.pairs, total, low, high, failed, cancelled, 0, errors)
 
 
 durations_ = st.lists(st.integers(0, 1 << 50), max_size=30)
@@ -61,6 +61,15 @@ def test_the_order_of_adding_does_not_matter(one: Counts, other: Counts) -> None
     assert one.plus(NOTHING) == one
 
 
+@given(st.lists(counts_, max_size=4))
+def test_many_are_added_as_one_by_one(several: list[Counts]) -> None:
+    """All together are what they are one after the other."""
+    added = NOTHING
+    for each in several:
+        added = added.plus(each)
+    assert together(several) == added
+
+
 @given(durations_, durations_, errors_, errors_)
 def test_an_interval_is_what_came_on_top(
     before: list[int], new: list[int], errors: dict[str, int], more: dict[str, int]
@@ -69,7 +78,7 @@ def test_an_interval_is_what_came_on_top(
     earlier = counted(before, errors)
     activity = earlier.plus(counted(new, more)).since(earlier)
 
-    assert activity.durations.blocks == Histogram.of(new).blocks
+    assert activity.durations.pairs == Histogram.of(new).pairs
     assert (activity.durations.count, activity.durations.total) == (len(new), sum(new))
     assert (activity.errors, activity.errors_by_type) == (sum(more.values()), more)
     if new:
@@ -208,9 +217,8 @@ class Family:
     def _call(self, target: int, times: int) -> None:
         segment = Segment(str(self.directory), "program", start_ticks_of(os.getpid()))
         recorder = Recorder(segment, target, (), print)
-        probe = make_probe(
-            proxy.object_proxy(), lambda number: 1 // (0 if number % 3 == 0 else 1), recorder
-        )
+        made = Probes(proxy.object_proxy(), compiled())
+        probe = made.counting(lambda number: 1 // (0 if number % 3 == 0 else 1), recorder)
         for number in range(times):
             with suppress(ZeroDivisionError):
                 probe(number)

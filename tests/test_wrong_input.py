@@ -159,8 +159,8 @@ UNMEASURED = {
     "targets:Base.methd": ("missing", "no 'methd' in class Base; did you mean 'method'?"),
     "targets:Bse.method": ("missing", "no 'Bse' in module targets; did you mean 'Base'?"),
     "targets:nothing_like_it": ("missing", "no 'nothing_like_it' in module targets"),
-    "targets:Base": ("refused", "it is a class, which tach does not measure yet"),
-    "targets:builtins": ("refused", "it is a module, which tach does not measure yet"),
+    "targets:Base": ("refused", "it is a class; name a method of it, such as Base.__init__"),
+    "targets:builtins": ("refused", "it is a module, which cannot be called"),
     "targets:recursive.inner": ("refused", "'recursive' is of type builtins.function, not a class"),
     "tragets:function": (
         "waiting",

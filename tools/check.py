@@ -1,4 +1,8 @@
-"""All checks: lint and types once, the tests on every Python that is here, two at a time."""
+"""All checks: lint and types once, the tests on every Python that is here, two at a time.
+
+And once, on the newest, other people's test suites with and without tach, the packages, and what is
+about the parts in C with those in Python.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pythons
 from carbon import install_carbon
 from environment import ROOT, Environment, SetupError
-from servers import install_rabbitmq, install_statsd
+from servers import install_browser, install_gdb, install_rabbitmq, install_statsd
 
 if TYPE_CHECKING:
     from pythons import Python
@@ -21,11 +25,19 @@ if TYPE_CHECKING:
 
 STATIC = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 PYTEST = ("python", "-m", "pytest", "--numprocesses=2")
+CONFORMANCE = ("env", "PYTHONPATH=tools", "python", "conformance/run.py", "--subset", "ci")
+DIST = ("python", "tools/dist.py")
 AT_A_TIME = 2
-LONGEST = 1800.0
+LONGEST = 3600.0
 # The lowest versions that tach supports and that have wheels, and the Pythons they have them for.
 OLDEST = ROOT / "tests" / "oldest.txt"
 OLDEST_PYTHONS = ("3.10", "3.11")
+# What differs between the parts in C and those in Python is behind these tests; the others that
+# differ run with both in any case.
+OF_PROBES = ("probe", "green", "inflight", "invisible", "main_module", "outermost", "patching")
+OF_BUCKETS = ("totals", "segment", "histogram", "percentiles", "sample_kinds", "runtime", "sender")
+PURE = ("env", "TACH_PURE=1")
+INSTALL = (install_statsd, install_rabbitmq, install_carbon, install_browser, install_gdb)
 
 
 class Job(NamedTuple):
@@ -56,7 +68,7 @@ def main() -> int:
     if not jobs:
         wanted = options.only or ", ".join(pythons.SUPPORTED)
         sys.exit(f"tach: no Python to test on; looked for {wanted}")
-    for install in (install_statsd, install_rabbitmq, install_carbon):
+    for install in INSTALL:
         if missing := install():
             print(f"not all tests can run: {missing}", flush=True)
     results = run_all(jobs)
@@ -67,12 +79,23 @@ def main() -> int:
 def plan(found: list[Python], only: str, arguments: list[str]) -> list[Job]:
     """The jobs for the interpreters `found`: all, or the tests of the environment `only`."""
     jobs = [tests(Environment(python.minor, python), arguments) for python in reversed(found)]
+    jobs[:1] = [job._replace(extras=job.extras | {"examples"}) for job in jobs[:1]]
     if found and found[0].minor in OLDEST_PYTHONS:
         jobs.append(tests(Environment("oldest", found[0], OLDEST), arguments))
     if only:
         return [job for job in jobs if job.environment.directory.name == only]
-    static = [Job("lint and types", job.environment, {"test", "dev"}, STATIC) for job in jobs[:1]]
-    return static + jobs
+    newest = jobs[:1]
+    static = [Job("lint and types", job.environment, {"test", "dev"}, STATIC) for job in newest]
+    others = [Job("conformance", job.environment, job.extras, (CONFORMANCE,)) for job in newest]
+    packages = [Job("packages", job.environment, job.extras, (DIST,)) for job in newest]
+    pure = [_without_c(job) for job in newest]
+    return [*static, *newest, *others, *packages, *pure, *jobs[1:]]
+
+
+def _without_c(job: Job) -> Job:
+    files = [f"tests/test_{name}.py" for name in (*OF_PROBES, *OF_BUCKETS)]
+    commands = tuple((*PURE, *command, *files) for command in job.commands)
+    return job._replace(title=f"{job.title}, nothing in C", commands=commands)
 
 
 def tests(environment: Environment, arguments: list[str]) -> Job:

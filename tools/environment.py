@@ -20,8 +20,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".venv"
 PIP_INSTALL = ("install", "--quiet", "--no-input", "--disable-pip-version-check", "--prefer-binary")
-# What decides about the requirements and the entry points of an installed tach.
-SOURCES = ("setup.py", "pyproject.toml", "tach/metrics/__init__.py", "tach/notifiers/__init__.py")
+# What decides about the requirements, the entry points and the compiled parts of an installed tach.
+SOURCES = (
+    "setup.py",
+    "pyproject.toml",
+    "tach/_buckets.c",
+    "tach/agent/_clock.h",
+    "tach/agent/_probe.c",
+    "tach/agent/_switches.h",
+    "tach/metrics/__init__.py",
+    "tach/notifiers/__init__.py",
+)
 
 
 class SetupError(Exception):
@@ -41,7 +50,7 @@ class Environment:
     def prepare(self, extras: set[str]) -> None:
         """Make the environment and install tach with `extras` into it, unless that is done."""
         HOME.mkdir(exist_ok=True)
-        with _alone():
+        with alone():
             done = self._done()
             extras = extras | set(done.get("extras", ()))
             wanted = {"made": self._identity(), "of": self._digest(), "extras": sorted(extras)}
@@ -49,7 +58,7 @@ class Environment:
                 return
             print(f"setting up {self.directory.relative_to(ROOT)}", flush=True)
             if not done:
-                self._make()
+                self.make()
             self._install(extras)
             self._stamp.write_text(json.dumps(wanted), encoding="utf-8")
 
@@ -79,14 +88,15 @@ class Environment:
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make it, empty. Raises SetupError."""
         if not self.python.has_pip and can_install_packages():
             with contextlib.suppress(SetupError):
                 apt_install("python3-venv", f"python{self.python.minor}-venv")
         make = [self.python.executable, "-m", "venv", "--clear", str(self.directory)]
         if _succeeds(make):
             return
-        if not _succeeds([*make, "--without-pip"]) or not _succeeds(self._pip("--version")):
+        if not _succeeds([*make, "--without-pip"]) or not _succeeds(self.pip("--version")):
             raise SetupError(
                 f"{self.python.executable} cannot make a virtual environment with pip in it; "
                 f"install one of the packages python{self.python.minor}-venv and python3-pip "
@@ -96,10 +106,10 @@ class Environment:
     def _install(self, extras: set[str]) -> None:
         constraints = ["--constraint", str(self.constraints)] if self.constraints else []
         project = f".[{','.join(sorted(extras))}]"
-        run(self._pip(*PIP_INSTALL, *constraints, "--editable", project), self.variables())
+        run(self.pip(*PIP_INSTALL, *constraints, "--editable", project), self.variables())
 
-    def _pip(self, *arguments: str) -> list[str]:
-        """The pip of the environment, else that of the interpreter beside which it was made."""
+    def pip(self, *arguments: str) -> list[str]:
+        """A command of its own pip, else of that of the interpreter beside which it was made."""
         own = str(self._bin / "python")
         if (self._bin / "pip").exists():
             return [own, "-m", "pip", *arguments]
@@ -143,7 +153,7 @@ def can_install_packages() -> bool:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Set-ups, of other runs of make too, take turns: they share tach's own build directory."""
     with open(HOME / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

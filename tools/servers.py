@@ -1,4 +1,4 @@
-"""The real servers that tests start: installed here, where the machine allows it."""
+"""The real servers, the browser, the debugger that tests start: installed where that is allowed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from environment import ROOT, SetupError, apt_install, can_install_packages, run
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NPM_INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--omit=optional"]
 
 
@@ -28,12 +29,32 @@ def install_statsd() -> str:
 
 def install_rabbitmq() -> str:
     """Install RabbitMQ, which the tests start. Returns why it cannot be had, else nothing."""
-    if RABBITMQ.exists():
-        return ""
+    return "" if RABBITMQ.exists() else _install("RabbitMQ", "rabbitmq-server")
+
+
+def install_gdb() -> str:
+    """Install gdb, by which tach gets into programs. Returns why it cannot be had, else nothing."""
+    return "" if shutil.which("gdb") else _install("gdb", "gdb")
+
+
+def _install(name: str, package: str) -> str:
+    """Install the package of Debian. Returns why it cannot be had, else nothing."""
     if not can_install_packages():
-        return "install RabbitMQ (Debian: apt-get install rabbitmq-server) and try again"
+        return f"install {name} (Debian: apt-get install {package}) and try again"
     try:
-        apt_install("rabbitmq-server")
+        apt_install(package)
     except SetupError as error:
         return str(error)
     return ""
+
+
+def browser() -> str:
+    """The path of a browser that can be run without a screen; "" if there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+def install_browser() -> str:
+    """Install chromium, for tests of pages. Returns why it cannot be had, else nothing."""
+    if browser():
+        return ""
+    return _install("chromium", "chromium") or ("" if browser() else "chromium is not on PATH")

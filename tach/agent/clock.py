@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from time import gmtime, monotonic_ns, sleep, strftime, time
+from time import gmtime, monotonic_ns, sleep, strftime, thread_time_ns, time
 
-__all__ = ["gmtime", "monotonic_ns", "sleep", "strftime", "time"]
+__all__ = ["gmtime", "monotonic_ns", "sleep", "strftime", "thread_time_ns", "time"]

@@ -26,7 +26,7 @@ def install(config: str) -> None:
     run_dir = _begin_run(config)
     if not run_dir:
         return  # no targets: off means off
-    started = session.start(run_dir)
+    started = session.start(run_dir, at_start=False)
     if started is None:
         raise RuntimeError("tach could not start; TACH_DEBUG=1 says why")
     _installed.append(started)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tach.agent.meter import Ended
     from tach.agent.paths import Args, Kwargs, Lookup
     from tach.agent.requests import Requests
     from tach.agent.spool import SpoolWriter
 
     # A call that has begun, for its end: timestamp, payload, context, what `Requests.leave` needs,
-    # and the number of the call in each spool.
+    # and the number of the call in each spool that has not been told of its end.
     Started = tuple[str, str, str, Any, list[int]]
     # a member's name, its beginning in JSON, and how to find its value; None: not to be told
     Member = tuple[str, str, Lookup | None]
@@ -72,56 +73,73 @@ class Events:
         hidden = any(self._plain.hides(each) for each in names)
         return None if hidden else paths.Lookup(path, self._signature)
 
-    def start(self, args: Args, kwargs: Kwargs) -> Started | None:
+    def start(
+        self, args: Args, kwargs: Kwargs, payload: dict[Any, Any] | None = None
+    ) -> Started | None:
         """A call begins: its `.start` is in the spool when this returns.
+
+        `payload` is what a helper has found, beside what the paths lead to.
 
         Raises RecursionError, where the program has no frames left, and what is no Exception.
         """
+        undo = None
         try:
             began = self._timestamp(clock.time())
             context, undo = self._requests.enter(self._signature, args, kwargs)
             # Written once for both messages: arguments may change during the call.
-            payload = self._members(self._of_arguments, args, kwargs, None)
-            body = _body(self._start, began, f"{payload}{_VERSION}", context)
+            members = self._found_by_helper(payload) if payload else ""
+            members += self._members(self._of_arguments, args, kwargs, None)
+            body = _body(self._start, began, f"{members}{_VERSION}", context)
             numbers = []
             for writer in self._spools:
                 number = next(writer.call_numbers)
                 numbers.append(number)
                 writer.append(spool.START, number, body)
-        except Exception as error:  # noqa: BLE001 - the program must not see it
+        except BaseException as error:
+            self._requests.leave(undo)
+            if not isinstance(error, Exception):
+                raise
             self._report("its notifications are lost", error)
             return None
-        return began, payload, context, undo, numbers
+        return began, members, context, undo, numbers
 
-    def end(
-        self, started: Started | None, duration: int, result: Any, error: BaseException | None
-    ) -> None:
-        """The call has ended after `duration` nanoseconds: its `.end` or `.error`. Raises as above.
+    def stop(self, started: Started | None, ended: Ended) -> None:
+        """The call has ended: its `.end` or `.error`. Raises as above.
 
         `started` is what `start` returned.
         """
-        if started is None:
+        if started is None or not started[-1]:  # nothing to tell, or it has been
             return
+        error = ended.error
         head, members = self._end, ""
         try:
             if error is not None:
                 head, members = self._error, self._exception(error)
             elif self._of_result:
-                members = self._members(self._of_result, (), {}, result)
+                members = self._members(self._of_result, (), {}, ended.result)
         finally:  # even if a property of the result has been interrupted
-            self._finish(started, head, members, duration)
+            self._finish(started, head, members, ended)
 
-    def _finish(self, started: Started, head: str, members: str, duration: int) -> None:
+    def _finish(self, started: Started, head: str, members: str, ended: Ended) -> None:
         began, payload, context, undo, numbers = started
         try:
             self._requests.leave(undo)
             now = self._timestamp(clock.time())
-            members = f'{payload}{members}"started_at":"{began}","duration":{duration / 1e9},'
+            members = f'{payload}{members}"started_at":"{began}",{_durations(ended)}'
             body = _body(head, now, members + _VERSION, context)
-            for writer, number in zip(self._spools, numbers, strict=True):
-                writer.append(spool.END, number, body)
+            for writer in self._spools[-len(numbers) :]:
+                writer.append(spool.END, numbers[0], body)
+                numbers[:1] = ()
         except Exception as error:  # noqa: BLE001 - the program must not see it
             self._report("a notification is lost", error)
+
+    def _found_by_helper(self, payload: dict[Any, Any]) -> str:
+        """What a helper has found, as JSON members, each with a comma behind it."""
+        text = self._plain.json(payload)[1:-1]
+        if len(text) > PAYLOAD_LIMIT:
+            self._on_trouble(f"event {self._event}: the payload of its helper is too large")
+            return ""
+        return f"{text}," if text else ""
 
     def _members(self, wanted: list[Member], args: Args, kwargs: Kwargs, result: Any) -> str:
         """What the paths lead to, as JSON members, each with a comma behind it."""
@@ -184,6 +202,15 @@ class Events:
             text = clock.strftime("%Y-%m-%d %H:%M:%S", clock.gmtime(second))
             self._last_second = (second, text)
         return f"{text}.{int((now - second) * 1e6):06d}"
+
+
+def _durations(ended: Ended) -> str:
+    """The members that say how long it took, in seconds, with a comma behind each."""
+    text = f'"duration":{ended.elapsed / 1e9},'
+    if ended.waiting is not None:
+        running = max(ended.elapsed - ended.waiting, 0)
+        text += f'"running":{running / 1e9},"waiting":{ended.waiting / 1e9},'
+    return text
 
 
 def _head(plan: dict[str, Any], suffix: str, priority: str) -> str:

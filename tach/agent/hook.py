@@ -17,8 +17,16 @@ class TargetFinder:
     `executed` is called with the module after each execution, reloads included; it must not raise.
     """
 
-    def __init__(self, names: frozenset[str], executed: Callable[[str, ModuleType], None]) -> None:
+    def __init__(
+        self,
+        names: frozenset[str],
+        executed: Callable[[str, ModuleType], None],
+        is_wanted: Callable[[str], bool],
+        is_curious: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._names = names
+        self._is_wanted = is_wanted  # beside those names
+        self._is_curious = is_curious  # about the next one, whatever it is
         self._executed = executed
         self._told: dict[str, int] = {}
         self._passed_over = False
@@ -28,13 +36,18 @@ class TargetFinder:
         rest = self._behind_us(sys.meta_path)
         if self._passed_over:
             self._catch_up()
-        if name not in self._names:
+        if name not in self._names and not self._is_wanted(name) and not self._is_curious():
             return None
         for finder in rest:
             spec = _ask(finder, name, path, target)
             if spec is not None:
                 return self._watched(spec)
         return None
+
+    def watch(self, names: frozenset[str], executing: bool) -> None:
+        """See these modules executed from now on; some of them may be `executing` unseen now."""
+        self._names = names
+        self._passed_over = self._passed_over or executing
 
     def _behind_us(self, finders: list[Any]) -> list[Any]:
         """The finders that have not been asked before us; from now on none will be."""
@@ -50,7 +63,8 @@ class TargetFinder:
     def _catch_up(self) -> None:
         """Tell of the modules that somebody before us has found."""
         self._passed_over = False
-        for name in self._names - self._told.keys():
+        wanted = {*self._names, *filter(self._is_wanted, list(sys.modules))}
+        for name in wanted - self._told.keys():
             module = sys.modules.get(name)
             if module is None:
                 continue
@@ -139,3 +153,27 @@ def _restore(spec: Any, module: Any, watched: WatchedLoader, loader: Any) -> Non
     own_spec = names.get("__spec__")
     if own_spec is not spec and getattr(own_spec, "loader", None) is watched:
         own_spec.loader = loader
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it is a pattern and not a name."""
+    return "*" in text or "?" in text
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the text is what the pattern says, `*` being any text and `?` one character."""
+    at = star = 0
+    mark, retry = -1, 0
+    while at < len(text):
+        if star < len(pattern) and pattern[star] == "*":
+            mark, retry = star, at
+            star += 1
+        elif star < len(pattern) and pattern[star] in ("?", text[at]):
+            star += 1
+            at += 1
+        elif mark >= 0:
+            retry += 1
+            at, star = retry, mark + 1
+        else:
+            return False
+    return not pattern[star:].strip("*")

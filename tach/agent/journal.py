@@ -3,6 +3,10 @@
 process  PID  START_TICKS  PARENT  PYTHON  PROGRAM
 target   PID  INDEX  STATE  REASON  CANDIDATES (separated by blanks)
 trouble  PID  TEXT
+early    PID  INDEX  FUNCTION  PLACES
+debug    PID  TEXT
+blocked  PID  NANOSECONDS  STACK
+plan     PID  GENERATION (of the change that it has taken up)
 closing  PID
 """
 

@@ -1,173 +1,181 @@
-"""Puts a probe in the place of a function, where the function is of a kind that tach measures."""
+"""Puts a probe in the place of a callable, and takes it out again."""
 
 from __future__ import annotations
 
-from types import FunctionType, ModuleType
-
-from tach.agent.probe import make_event_probe, make_probe
+from tach.agent.finding import CannotPatch, Found, defines, depth, expand, find, is_there
+from tach.agent.kinds import Kind
+from tach.agent.probe import unprobed
+from tach.agent.probes import Probes, become, compiled, disable, implementation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from types import ModuleType
     from typing import Any
 
-    from tach.agent.events import Events
-    from tach.agent.recorder import Recorder
+    from tach.agent.early import Holder
+    from tach.agent.meter import Meter
+    from tach.agent.meters import Target
 
-    # (function, how many of its first arguments are self or cls) -> what writes its events
-    MakeEvents = Callable[[Callable[..., Any], int], Events]
+__all__ = [
+    "CannotPatch",
+    "Patch",
+    "Patcher",
+    "defines",
+    "depth",
+    "expand",
+    "find",
+    "implementation",
+    "is_there",
+]
 
-_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
-_KINDS = (
-    (_ASYNC_GENERATOR, "an async generator function"),
-    (_COROUTINE | _ITERABLE_COROUTINE, "a coroutine function"),
-    (_GENERATOR, "a generator function"),
-)
 
+class Former:
+    """A probe that was somewhere before, and those before that."""
 
-class CannotPatch(Exception):
-    """Why a target stays unmeasured. `state` is "missing" or "refused".
+    __slots__ = ("older", "probe")
 
-    `candidates` are the names that were there instead of a missing one.
-    """
-
-    def __init__(self, state: str, reason: str, candidates: tuple[str, ...] = ()) -> None:
-        super().__init__(reason)
-        self.state = state
-        self.reason = reason
-        self.candidates = candidates
+    def __init__(self, probe: Any, older: Former | None) -> None:
+        self.probe = probe
+        self.older = older
 
 
 class Patch:
-    """A probe in its place, with what is needed to take it out again."""
+    """A probe in its place, with what is needed to take it out again.
 
-    def __init__(self, owner: Any, name: str, raw: Any, replacement: Any, own: bool) -> None:
-        self.owner = owner
-        self.name = name
-        self.raw = raw
-        self.replacement = replacement
-        self.own = own  # False: inherited, the owner had no attribute of that name itself
+    `target` is what it measures for, by `meter`; `early` says who had taken the function before.
+    """
+
+    __slots__ = (
+        "_bare",
+        "_former",
+        "_rebound",
+        "early",
+        "found",
+        "is_leaving",
+        "meter",
+        "probe",
+        "replacement",
+        "target",
+    )
+
+    def __init__(self, found: Found, kind: Kind, probe: Any, meter: Meter) -> None:
+        self.found = found
+        self.replacement = kind.with_probe(probe)
+        self.probe = probe
+        self.meter = meter
+        self.target: Target = {}
+        self.early = ""
+        self.is_leaving = False
+        self._bare = kind.function
+        self._rebound: list[Holder] = []
+        # probes that were here before, which somebody may hold; what has measured by this one
+        self._former: Former | None = None
+
+    def rebind(self, holder: Holder) -> None:
+        """Put the probe where somebody holds the function."""
+        _replace(holder, self.probe)
+        self._rebound.append(holder)
+
+    def turn_to(self, other: Any, meter: Meter) -> None:
+        """From the next call on measure as `other`, a probe of the same function, would."""
+        become(self.probe, other)
+        # calls that run now still need what it has got
+        self._former = Former(other, self._former)
+        self.meter = meter
+
+    def move_to(self, patch: Patch) -> None:
+        """Be that patch from now on, which is for the same attribute and meter.
+
+        Who has the old probe goes on with it: it measures too.
+        """
+        for each in self._rebound:
+            if _holds(each, self.probe):
+                _replace(each, patch.probe)
+        self._former = Former(self.probe, self._former)
+        self.found, self.replacement, self.probe = patch.found, patch.replacement, patch.probe
+        self._bare = patch._bare
+
+    def disable(self) -> None:
+        """Measure no more, where the probe is and where others hold it."""
+        disable(self.probe)
+        former = self._former
+        while former is not None:
+            disable(former.probe)
+            former = former.older
+
+    def is_in_place(self) -> bool:
+        """Whether nobody has put another in the place of the probe since."""
+        return vars(self.found.owner).get(self.found.name) is self.replacement
 
     def undo(self) -> bool:
-        """Put the original back; False where somebody else has replaced the probe since."""
-        if vars(self.owner).get(self.name) is not self.replacement:
+        """Put the original back; the probe, which others may hold, measures no more.
+
+        False where somebody else has put another in the place of the probe since: that stays.
+        """
+        self.disable()
+        for each in self._rebound:
+            if _holds(each, self.probe):
+                _replace(each, self._bare)
+        found = self.found
+        if not self.is_in_place():
             return False
-        if not self.own:
-            _remove(self.owner, self.name)
+        if found.own:
+            _store(found.owner, found.name, found.raw)
         else:
-            _store(self.owner, self.name, self.raw)
+            _remove(found.owner, found.name)
         return True
 
 
-def patch(
-    proxy: type[Any],
-    module: ModuleType,
-    qualname: str,
-    recorder: Recorder,
-    make_events: MakeEvents | None = None,
-) -> Patch | None:
-    """Measure `module:qualname`; None where that is done already.
+class Patcher:
+    """Puts probes in place that are built upon `proxy`, wrapt's ObjectProxy."""
 
-    With `make_events`, notifications of its calls are written too. Raises CannotPatch.
-    """
-    *path, name = qualname.split(".")
-    owner: Any = module
-    if not isinstance(owner, (ModuleType, type)):
-        raise CannotPatch("refused", f"the module has put an object {_kind(owner)} in its place")
-    for part in path:
-        owner = _find(owner, part)[0]
-        if not isinstance(owner, type):
-            raise CannotPatch("refused", f"{part!r} is {_kind(owner)}, not a class")
-    raw, own = _find(owner, name)
-    if recorder in _recorders_of(raw):
-        return None
-    replacement = _wrap(proxy, raw, recorder, make_events, isinstance(owner, type))
-    try:
-        _store(owner, name, replacement)
-    except (TypeError, AttributeError) as error:
-        raise CannotPatch("refused", f"its class cannot be changed ({error})") from None
-    return Patch(owner, name, raw, replacement, own)
+    def __init__(self, proxy: type[Any], probes: Probes | None = None) -> None:
+        self._probes = probes or Probes(proxy, compiled())
 
+    def patch(self, module: ModuleType, qualname: str, meter: Meter) -> Patch | None:
+        """Measure `module:qualname`; None where that is done already. Raises CannotPatch."""
+        found = find(module, qualname)
+        kind = Kind(found)
+        if any(each.target == meter.recorder.target for each in unprobed(kind.function)[1]):
+            return None  # by this name, or by another that the target's wildcard takes
+        patch = Patch(found, kind, self._probe(kind, meter), meter)
+        try:
+            _store(found.owner, found.name, patch.replacement)
+        except (TypeError, AttributeError) as error:
+            raise CannotPatch("refused", f"its class cannot be changed ({error})") from None
+        return patch
 
-def depth(module: ModuleType, qualname: str) -> int:
-    """How many classes the target's class is made of; 0 where there is no class, or not there."""
-    found: Any = module
-    for part in qualname.split(".")[:-1]:
-        found = vars(found).get(part)
-        if not isinstance(found, type):
-            return 0
-    return len(type.__getattribute__(found, "__mro__")) if isinstance(found, type) else 0
+    def turn(self, patch: Patch, meter: Meter) -> None:
+        """Have the probe that is in place measure by `meter`. Raises CannotPatch."""
+        patch.turn_to(self._probe(Kind(patch.found), meter), meter)
+
+    def move(self, patch: Patch, raw: Any, own: bool, in_place: bool) -> None:
+        """Have the patch go around `raw`, and if it is `in_place` be so. Raises CannotPatch."""
+        found = Found(patch.found.owner, patch.found.name, raw, own)
+        kind = Kind(found)
+        moved = Patch(found, kind, self._probe(kind, patch.meter), patch.meter)
+        if in_place:
+            _store(found.owner, found.name, moved.replacement)
+        patch.move_to(moved)
+
+    def _probe(self, kind: Kind, meter: Meter) -> Any:
+        if meter.outermost and "generator" in kind.flow:
+            raise CannotPatch("refused", "outermost is not for generators, which pause in between")
+        return self._probes.probe(kind, meter)
 
 
-def _find(owner: Any, name: str) -> tuple[Any, bool]:
-    """The raw attribute, without running the program's code, and whether it is the owner's own."""
-    places = type.__getattribute__(owner, "__mro__") if isinstance(owner, type) else (owner,)
-    for place in places:
-        names = type.__getattribute__(place, "__dict__") if isinstance(place, type) else vars(place)
-        if name in names:
-            return names[name], place is owner
-    # `__private` in the source of a class is another name in its namespace
-    candidates = tuple(key for place in places for key in vars(place) if isinstance(key, str))
-    kind = f"class {owner.__name__}" if isinstance(owner, type) else f"module {owner.__name__}"
-    raise CannotPatch("missing", f"no {name!r} in {kind}", candidates)
-
-
-def _wrap(
-    proxy: type[Any],
-    raw: Any,
-    recorder: Recorder,
-    make_events: MakeEvents | None,
-    in_class: bool,
-) -> Any:
-    is_method = type(raw) in (classmethod, staticmethod)
-    function = raw.__func__ if is_method else raw
-    _refuse_other_kinds(function)
-    if make_events is None:
-        probe = make_probe(proxy, function, recorder)
+def _replace(holder: Holder, value: Any) -> None:
+    if holder.namespace:
+        _store(holder.owner, holder.key, value)
     else:
-        skip = int(in_class and type(raw) is not staticmethod)
-        probe = make_event_probe(proxy, function, recorder, make_events(function, skip))
-    if not is_method:
-        return probe
-    replacement = type(raw)(probe)
-    vars(replacement).update(vars(raw))
-    return replacement
+        holder.container[holder.key] = value
 
 
-def _refuse_other_kinds(function: Any) -> None:
-    while _has_recorder(function):
-        function = function.__wrapped__  # another target's probe: measured by both
-    if type(function) is not FunctionType:
-        raise CannotPatch("refused", f"it is {_kind(function)}, which tach does not measure yet")
-    marks = vars(function)
-    if "_is_coroutine_mark" in marks or "_is_coroutine_marker" in marks or "_is_coroutine" in marks:
-        raise CannotPatch("refused", "it is a coroutine function, which tach does not measure yet")
-    for flags, kind in _KINDS:
-        if function.__code__.co_flags & flags:
-            raise CannotPatch("refused", f"it is {kind}, which tach does not measure yet")
-
-
-def _recorders_of(raw: Any) -> Iterator[Recorder]:
-    """Those of the probes around the function, the outermost first."""
-    function = raw.__func__ if type(raw) in (classmethod, staticmethod) else raw
-    while _has_recorder(function):
-        yield function._tach_recorder
-        function = function.__wrapped__
-
-
-def _has_recorder(function: Any) -> bool:
-    return "_tach_recorder" in type.__getattribute__(type(function), "__dict__")
-
-
-def _kind(found: Any) -> str:
-    while _has_recorder(found):
-        found = found.__wrapped__
-    if isinstance(found, ModuleType):
-        return "a module"
-    if isinstance(found, type):
-        return "a class"
-    kind = type(found)
-    return f"of type {kind.__module__}.{kind.__qualname__}"
+def _holds(holder: Holder, probe: Any) -> bool:
+    try:
+        return holder.container[holder.key] is probe
+    except LookupError:
+        return False
 
 
 def _store(owner: Any, name: str, value: Any) -> None:

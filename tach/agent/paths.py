@@ -49,7 +49,7 @@ class Lookup:
     def __init__(self, path: Path, signature: Signature) -> None:
         root, *steps = path
         self._root: str = root
-        self._index = 1 << 30
+        self._index = 1 << 30  # of the positional argument, if it may be one
         self._least = signature.skip  # positional arguments that no negative number reaches
         self._name: str | None = None
         self._default: Any = _NOTHING
@@ -71,22 +71,18 @@ class Lookup:
 
     def find(self, args: Args, kwargs: Kwargs, result: Any) -> Any:
         """What is there. Raises Missing, and whatever the program's own attributes raise."""
-        if self._root == "result":
+        if self._least - len(args) <= self._index < len(args):
+            found = args[self._index]
+        elif self._root == "result":
             found = result
         elif self._root == "kwargs":
             found = kwargs
         else:
-            found = self._argument(args, kwargs)
+            found = kwargs.get(self._name, self._default) if self._name else _NOTHING
+            if found is _NOTHING:
+                raise Missing(self._name or self._root)
         for sort, key in self._steps:
             found = _step(found, sort, key)
-        return found
-
-    def _argument(self, args: Args, kwargs: Kwargs) -> Any:
-        if self._least - len(args) <= self._index < len(args):
-            return args[self._index]
-        found = kwargs.get(self._name, self._default) if self._name else _NOTHING
-        if found is _NOTHING:
-            raise Missing(self._name or self._root)
         return found
 
 

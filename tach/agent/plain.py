@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _json import encode_basestring_ascii as quote  # json itself may be a target
 from itertools import islice
-from json.encoder import encode_basestring_ascii as quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ ITEMS = 50  # of a list or a mapping
 ALL_ITEMS = 500  # of a value with all that is in it
 TEXT = 1024
 HIDDEN = '"***"'
+_LONG_WORD = 5  # letters: who has as many is unlikely to be part of some other word
+_LONG_NAME = 128
+_NAMES = 500  # known names of one target
 # Of these the standard library's own __str__ is safe and says all.
 _TEXTUAL = frozenset(
     [
@@ -31,18 +34,37 @@ _TEXTUAL = frozenset(
 
 
 class Plain:
-    """Writes JSON; keys that contain one of the words `hide` keep their values to themselves.
+    """Writes JSON; keys that have one of the words `hide` keep their values to themselves.
 
     Texts, lists and mappings are cut. A value that is no JSON becomes `"<module.Class>"`.
     """
 
     def __init__(self, hide: tuple[str, ...]) -> None:
-        self._hide = tuple(word.lower() for word in hide)
+        words = [snake for word in hide if (snake := _snake(word))]
+        self._ends = tuple(end for word in words for end in (f"{word}_", f"{word}s_"))
+        self._parts = tuple(word.replace("_", "") for word in words)
+        self._long_parts = tuple(part for part in self._parts if len(part) >= _LONG_WORD)
+        self._known: dict[str, bool] = {}
 
     def hides(self, key: str) -> bool:
-        """Whether what has this name must not be told."""
+        """Whether what has this name must not be told.
+
+        So it is if a word in it ends with a hidden one: `auth` hides authToken and oauth2, but not
+        author. Hidden ones of five letters and more may stand anywhere: `token` hides tokenvalue.
+        """
+        hidden = self._known.get(key)
+        if hidden is not None:
+            return hidden
         lower = key.lower()
-        return any(word in lower for word in self._hide)
+        if len(key) > _LONG_NAME:  # to take it apart would take long
+            return any(part in lower for part in self._parts)
+        text = f"{_snake(key)}_{lower}_"  # both: SSNs is no SS and Ns
+        hidden = any(each in lower for each in self._long_parts)
+        hidden = hidden or any(each in text for each in self._ends)
+        if len(self._known) >= _NAMES:
+            self._known.clear()
+        self._known[key] = hidden
+        return hidden
 
     def json(self, found: Any, depth: int = DEPTH, room: list[int] | None = None) -> str:
         """The value, of at most `depth` levels, as JSON in ASCII.
@@ -84,6 +106,22 @@ class Plain:
             value = HIDDEN if self.hides(name) else self.json(each, depth, room)
             texts.append(f"{quote(name)}:{value}")
         return f"{{{','.join(texts)}}}"
+
+
+def _snake(name: str) -> str:
+    """The words of a name in small letters: X-AuthToken2 and xAuth_token2 are x_auth_token_2."""
+    words = [""]
+    before = ""
+    for each in name:
+        kind = "A" if each.isupper() else "a" if each.isalpha() else "1" if each.isdigit() else ""
+        if before == "A" and kind == "a":  # of an acronym the last letter begins the next word
+            words[-1:] = [words[-1][:-1], words[-1][-1]]
+        elif kind != before:
+            words.append("")
+        if kind:
+            words[-1] += each
+        before = kind
+    return "_".join(filter(None, words)).lower()
 
 
 def _take(room: list[int]) -> bool:

@@ -1,4 +1,4 @@
-"""The per-call path: a transparent proxy around one function that records each of its calls.
+"""The per-call path: transparent proxies around one function, which record each of its calls.
 
 Exactness without a lock: CPython switches threads, runs signal handlers and (since 3.12) collects
 garbage only at calls and backward jumps. The stores below are subscripts of memoryviews with no
@@ -8,17 +8,20 @@ call between reading a word and writing it back, so none is ever lost.
 from __future__ import annotations
 
 import sys
-from types import MethodType
+from types import FunctionType, MethodType
 
 from tach import layout
+from tach.agent import news
 from tach.agent.clock import monotonic_ns
+from tach.agent.likeness import likeness, passed_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tach.agent.events import Events
+    from tach.agent.generators import Stands
+    from tach.agent.meter import Measurement
     from tach.agent.recorder import Recorder
 
 _NEVER = 1 << 64
@@ -28,23 +31,114 @@ _NOWHERE = memoryview(bytearray(layout.WORD)).cast("Q")
 _SHIFT = tuple(max(bits - 8, 0) for bits in range(layout.BLOCKS))
 
 
-def _by_name(function: Callable[..., Any]) -> Any:
+# What a probe answers itself; all else its function does.
+_OWN = frozenset(["__call__", "__deepcopy__", "__get__", "__reduce_ex__", "__wrapped__"])
+
+
+def _get_attribute(self: Any, name: str, /) -> Any:
+    if name in _OWN:
+        return object.__getattribute__(self, name)
+    return getattr(type(self)._tach[0], name)
+
+
+def _set_attribute(self: Any, name: str, value: Any, /) -> None:
+    setattr(type(self)._tach[0], name, value)
+
+
+def _delete_attribute(self: Any, name: str, /) -> None:
+    delattr(type(self)._tach[0], name)
+
+
+def reduce(self: Any, protocol: Any, /) -> Any:
     """What pickle shall write for a probe: where it is found, as for the function itself."""
-    *path, name = function.__qualname__.split(".")
+    function, _ = behind(self)
+    name = function.__qualname__ if isinstance(function, FunctionType) else ""
+    reduced = name or function.__reduce_ex__(protocol)
+    if type(reduced) is not str:  # an object, which is pickled by value
+        return reduced
     owner: Any = sys.modules.get(function.__module__)
-    for part in path:
+    for part in reduced.split("."):
         owner = getattr(owner, part, None)
-    if getattr(owner, name, None) is function:  # inherited: only the subclass has the probe
-        return getattr, (owner, name)
-    return function.__qualname__
+    if owner is function:  # somebody else has got the probe
+        from _operator import getitem
+
+        return getitem, ((function,), 0)
+    return reduced
 
 
+def _probe(
+    proxy: type[Any], function: Any, recorder: Recorder, binds: bool, call: Callable[..., Any]
+) -> Any:
+    """A proxy of `function` in all but its calls: a class of its own, for `call` to be its own."""
+    kind = type(unprobed(function)[0])
+    namespace = {
+        "__slots__": (),
+        "__module__": kind.__module__,
+        "__call__": call,
+        "__getattribute__": _get_attribute,
+        "__setattr__": _set_attribute,
+        "__delattr__": _delete_attribute,
+        "__reduce_ex__": reduce,
+        "_tach": (function, recorder),
+    }
+    if binds:
+        namespace["__get__"] = _bind
+    elif hasattr(kind, "__get__"):
+        namespace["__get__"] = bind_as_it_does
+    call.__wrapped__ = kind.__call__  # type: ignore[attr-defined] # for inspect.signature
+    make_class: Any = type(proxy)
+    return make_class(kind.__name__, (likeness(proxy, kind),), namespace)(function)
+
+
+def _bind(self: Any, instance: object, _owner: type | None = None, /) -> Any:
+    return self if instance is None else MethodType(self, instance)
+
+
+def bind_as_it_does(self: Any, instance: object, owner: type | None = None, /) -> Any:
+    """The `__get__` of a probe whose function does not bind as functions do."""
+    function, _ = behind(self)
+    bound = type(function).__get__(function, instance, owner)
+    return self if bound is function else bound
+
+
+def unprobed(found: Any) -> tuple[Any, tuple[Recorder, ...]]:
+    """What is behind all probes around it, and their recorders, the outermost first."""
+    recorders = []
+    while "_tach" in type.__getattribute__(type(found), "__dict__"):
+        found, recorder = behind(found)
+        recorders.append(recorder)
+    return found, tuple(recorders)
+
+
+def behind(probe: Any) -> tuple[Any, Recorder]:
+    """The function and the recorder of a probe."""
+    held: Any = type.__getattribute__(type(probe), "__dict__")["_tach"]
+    # a class of compiled probes has many, and only the way to get it
+    return held if type(held) is tuple else held.__get__(probe)
+
+
+def disable(probe: Any) -> None:
+    """Measure no more, where the probe itself has to stay."""
+    cls: Any = type(probe)
+    function = cls._tach[0]
+    cls.__call__ = lambda _self, /, *args, **kwargs: function(*args, **kwargs)
+
+
+def become(probe: Any, other: Any) -> None:
+    """From the next call on let `probe` measure as `other` does, a probe of the same function."""
+    cls: Any = type(probe)
+    mine, cls.__call__ = vars(cls)["__call__"], vars(type(other))["__call__"]
+    type(other).__call__ = mine
+    cls._tach = type(other)._tach
+
+
+@passed_over
 def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs in cells
-    proxy: type[Any], function: Callable[..., Any], recorder: Recorder
+    proxy: type[Any], function: Callable[..., Any], recorder: Recorder, binds: bool = True
 ) -> Any:
     """A proxy of `function` (built on wrapt's ObjectProxy) whose calls go to `recorder`.
 
-    One class a probe: its `__call__` then finds everything in its own cells.
+    Calls are timed and counted, and what they raise. It `binds` as functions in a class do.
     """
     words: memoryview | None = None
     blocks = recorder.blocks
@@ -80,108 +174,105 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
     count_failure = recorder.count_failure
     recorder.on_reset(reset)
 
-    class Probe(proxy):  # type: ignore[misc]
-        __slots__ = ()
-        _tach_recorder = recorder
-
-        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - calls cost
-            mine = words
-            if mine is None:
-                try:
-                    mine = begin()
-                except RecursionError:
-                    mine = _NOWHERE  # as deep as the program may go: this call is not counted
-            start = clock()
+    def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - calls cost
+        if news.word[0] and news.take():
+            return _self(*args, **kwargs)  # as is measured from now on
+        mine = words
+        if mine is None:
             try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                elapsed = clock() - start
-                if mine is words:
-                    try:
-                        if elapsed > greatest or elapsed < least:
-                            extreme(mine, elapsed)
-                        count_first(elapsed)
-                        mine[total] += elapsed
-                        count_failure(error)
-                    except RecursionError:
-                        pass
-                raise
+                mine = begin()
+            except RecursionError:
+                mine = _NOWHERE  # as deep as the program may go: this call is not counted
+        start = clock()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
             elapsed = clock() - start
-            # After a fork inside the call, words is the child's: the call is the parent's to count.
             if mine is words:
-                bits = elapsed.bit_length()
-                # The sum last: it tells the reader that the rest has changed.
                 try:
                     if elapsed > greatest or elapsed < least:
                         extreme(mine, elapsed)
-                    blocks[bits][elapsed >> shift[bits] & 127] += 1  # type: ignore[index]
-                except (TypeError, IndexError, RecursionError):
-                    try:
-                        count_first(elapsed)
-                    except RecursionError:
-                        return result
-                mine[total] += elapsed
-            return result
-
-        def __reduce_ex__(self, _protocol: object, /) -> Any:
-            return _by_name(function)
-
-        def __copy__(self) -> Any:
-            return self
-
-        def __deepcopy__(self, _memo: object, /) -> Any:
-            return self
-
-        def __get__(self, instance: object, owner: type | None = None, /) -> Any:
-            return self if instance is None else MethodType(self, instance)
-
-    return Probe(function)
-
-
-def make_event_probe(  # noqa: C901 - as above
-    proxy: type[Any], function: Callable[..., Any], recorder: Recorder, events: Events
-) -> Any:
-    """A proxy of `function` whose calls go to `recorder`, and into the spool as notifications.
-
-    Writing those takes longer than all else, so nothing here is inlined.
-    """
-    clock = monotonic_ns
-    plain: Any = type(make_probe(proxy, function, recorder))
-
-    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[memoryview, Any]:
-        try:
-            return recorder.begin(), events.start(args, kwargs)
-        except RecursionError:
-            return _NOWHERE, None
-
-    def finish(
-        words: memoryview, started: Any, elapsed: int, result: Any, error: BaseException | None
-    ) -> None:
+                    count_first(elapsed)
+                    mine[total] += elapsed
+                    count_failure(error)
+                except RecursionError:
+                    pass
+            del args, kwargs  # the traceback holds this frame
+            raise
+        elapsed = clock() - start
         # After a fork inside the call, words is the child's: the call is the parent's to count.
-        if words is not recorder.words:
-            return
+        if mine is words:
+            bits = elapsed.bit_length()
+            # The sum last: it tells the reader that the rest has changed.
+            try:
+                if elapsed > greatest or elapsed < least:
+                    extreme(mine, elapsed)
+                blocks[bits][elapsed >> shift[bits] & 127] += 1  # type: ignore[index]
+            except (TypeError, IndexError, RecursionError):
+                try:
+                    count_first(elapsed)
+                except RecursionError:
+                    return result
+            mine[total] += elapsed
+        return result
+
+    return _probe(proxy, function, recorder, binds, call)
+
+
+@passed_over
+def make_measuring_probe(
+    proxy: type[Any],
+    function: Callable[..., Any],
+    recorder: Recorder,
+    measurement: Measurement,
+    binds: bool = True,
+) -> Any:
+    """A proxy of `function` whose calls `measurement` measures."""
+    enter, leave = measurement.enter, measurement.leave
+    clock = monotonic_ns
+
+    def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if news.word[0] and news.take():
+            return _self(*args, **kwargs)
+        start = clock()
+        call = enter(args, kwargs)
         try:
-            try:
-                events.end(started, elapsed, result, error)
-            finally:
-                recorder.count(elapsed)
-                if error is not None:
-                    recorder.count_failure(error)
-        except RecursionError:
-            pass
-
-    class EventProbe(plain):  # type: ignore[misc]
-        __slots__ = ()
-
-        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-            words, started = begin(args, kwargs)
             start = clock()
+            result = function(*args, **kwargs)
+        except BaseException as error:
             try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                finish(words, started, clock() - start, None, error)
+                leave(call, clock() - start, None, error)
+            except BaseException:
+                leave(call, clock() - start, None, error)
                 raise
-            finish(words, started, clock() - start, result, None)
-            return result
+            finally:
+                del args, kwargs, call  # the traceback holds this frame
+            raise
+        try:
+            leave(call, clock() - start, result, None)
+        except BaseException:
+            leave(call, clock() - start, result, None)  # the rest: a signal handler has come up
+            raise
+        return result
 
-    return EventProbe(function)
+    return _probe(proxy, function, recorder, binds, call)
+
+
+@passed_over
+def make_stepping_probe(
+    proxy: type[Any],
+    function: Callable[..., Any],
+    recorder: Recorder,
+    measurement: Measurement,
+    stands: Stands,
+    binds: bool = True,
+) -> Any:
+    """A proxy of `function`, which returns generators or coroutines; those are measured."""
+    stand_in = stands.maker(measurement)
+
+    def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if news.word[0] and news.take():
+            return _self(*args, **kwargs)
+        return stand_in(function(*args, **kwargs), args, kwargs)
+
+    return _probe(proxy, function, recorder, binds, call)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _EXTENSION = "wrapt._wrappers"
 
+# where wrapt is looked for if the program has none of its own
+elsewhere: list[str] = []
+
 
 def object_proxy() -> type[Any]:
     """wrapt's transparent proxy type.
@@ -29,9 +32,26 @@ def object_proxy() -> type[Any]:
     return found
 
 
-def _whole() -> ModuleType:
-    import wrapt
+def is_there() -> bool:
+    """Whether there is a wrapt to be imported."""
+    return "wrapt" in sys.modules or _find() is not None
 
+
+def _find() -> Any:
+    """The spec of the package; None where it is not installed."""
+    finder = sys.modules["_frozen_importlib_external"].PathFinder
+    return finder.find_spec("wrapt") or finder.find_spec("wrapt", elsewhere)
+
+
+def _whole() -> ModuleType:
+    try:
+        import wrapt
+    except ModuleNotFoundError:
+        spec = _find()
+        if spec is None:
+            raise
+        whole: ModuleType = sys.modules["_frozen_importlib"]._load(spec)
+        return whole
     return wrapt
 
 
@@ -55,7 +75,7 @@ def _extension() -> ModuleType | None:
 def _load_extension() -> ModuleType | None:
     bootstrap = sys.modules["_frozen_importlib"]
     finder = sys.modules["_frozen_importlib_external"].PathFinder
-    package = finder.find_spec("wrapt")
+    package = _find()
     if package is None or not package.submodule_search_locations:
         return None
     spec = finder.find_spec(_EXTENSION, package.submodule_search_locations)

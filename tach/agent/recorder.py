@@ -1,24 +1,16 @@
-"""Where the calls of one target are recorded: the off-path half of a probe."""
+"""Where the calls of one series are recorded: the off-path half of a probe."""
 
 from __future__ import annotations
 
-from _signal import (  # type: ignore[import-not-found]
-    SIG_BLOCK,
-    SIG_SETMASK,
-    pthread_sigmask,
-    valid_signals,
-)
-
 from tach import layout
+from tach.agent.classes import module_of, mro_of, name_of, qualname_of
+from tach.agent.distribution import Distribution, Numbers, unread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tach.agent.segment import Segment
-
-    Cell = tuple[memoryview, int]
 
 # Exceptions that say "stop", not "broken", by module and name, so that none of it gets imported.
 CONTROL_FLOW = frozenset(
@@ -33,18 +25,13 @@ CONTROL_FLOW = frozenset(
         ("trio._core._exceptions", "Cancelled"),
     ]
 )
+_ALL_SLOTS = (1 << layout.SLOTS) - 1
+_SLOT = {1 << number: layout.E_SLOTS + number for number in range(layout.SLOTS)}  # by its bit
+_BIT = {slot: bit for bit, slot in _SLOT.items()}
 
-_SIGNALS = valid_signals()
-_HERE = __file__.rpartition("/")[0]
-_NO_BLOCKS: list[memoryview | None] = [None] * layout.BLOCKS
 
-
-class Recorder:
-    """Records calls of target number `target` into this process's segment.
-
-    `words` is the series' entry, None until `begin`; `blocks` its histogram's blocks by bit length,
-    each None until needed.
-    """
+class Recorder(Distribution):
+    """Records the calls of target number `target` that go by one name ("" for the target's own)."""
 
     def __init__(
         self,
@@ -52,20 +39,19 @@ class Recorder:
         target: int,
         ignore: tuple[str, ...],
         on_trouble: Callable[[str], None],
+        name: str = "",
     ) -> None:
-        self._segment = segment
-        self._target = target
         self._ignore = frozenset(ignore)
-        self._on_trouble = on_trouble
         self._resets: list[Callable[[], None]] = []
-        self._forget()
+        self._quantities: dict[str, Distribution] = {}
+        super().__init__(segment, layout.KIND_CALLS, target, on_trouble, name)
 
-    def _forget(self) -> None:
-        self.words: memoryview | None = None
-        self.blocks = list(_NO_BLOCKS)
-        self._offset = 0
-        self._told = False
+    def forget(self) -> None:
+        """Start anew, in another segment."""
+        super().forget()
         self._error_classes: dict[str, memoryview] = {}
+        for each in self._quantities.values():
+            each.forget()
 
     def on_reset(self, reset: Callable[[], None]) -> None:
         """Call `reset` in a forked child, where everything starts anew."""
@@ -74,129 +60,110 @@ class Recorder:
     def after_fork(self) -> None:
         """Start anew, in the child's own segment."""
         if self.words is not None:
-            self._forget()
+            self.forget()
             for reset in self._resets:
                 reset()
 
-    def begin(self) -> memoryview:
-        """The words of the entry, made if need be.
+    def duration(self, name: str) -> Distribution:
+        """The quantity of that name, in nanoseconds, of these calls."""
+        found = self._quantities.get(name)
+        return found or self._quantities.setdefault(
+            name, Distribution(*self._quantity(layout.KIND_DURATION, name))
+        )
 
-        Raises only RecursionError, where the program has no frames left.
+    def numbers(self, name: str) -> Numbers:
+        """The quantity of that name, which has no unit, of these calls."""
+        found = self._quantities.get(name)
+        return found or self._quantities.setdefault(  # type: ignore[return-value]
+            name, Numbers(*self._quantity(layout.KIND_NUMBER, name))
+        )
+
+    def _quantity(
+        self, kind: int, name: str
+    ) -> tuple[Segment, int, int, Callable[[str], None], str, Distribution]:
+        return self._segment, kind, self.target, self._on_trouble, name, self
+
+    def enter(self, start: int, running: list[int]) -> None:
+        """A call has started at `start` and runs now; `running`, which is empty, is for `leave`.
+
+        To be called after `begin`. No call in here: all of it is done, or nothing, when a signal
+        handler raises something; and calls that begin at once differ in slot.
         """
-        if self.words is None:
-            words, offset = self._cell(self._segment.entry, layout.KIND_CALLS, self._target)
-            # No call from the test to the stores: of two threads here, both take the first one's.
-            if self.words is None:
-                self._offset = offset
-                self.words = words
-        return self.words
+        words = self.words
+        assert words is not None
+        at, peak, taken = layout.E_ACTIVE, layout.E_PEAK, layout.E_TAKEN
+        active = words[at] + 1
+        words[at] = active
+        if active > words[peak]:
+            words[peak] = active
+        before = words[taken]
+        if before == _ALL_SLOTS:
+            crowd, starts = layout.E_CROWD, layout.E_CROWD_STARTS
+            words[crowd] += 1
+            words[starts] += start // layout.CROWD_UNIT
+            running[:] = 0, start
+            return
+        mine = ~before & before + 1
+        slot = _SLOT[mine]
+        words[taken] = before | mine
+        words[slot] = start
+        running[:] = slot, start
 
-    def _cell(self, make: Callable[..., Cell], *args: Any) -> Cell:
-        """What `make` makes, or memory that nobody reads, so that the next call need not try.
-
-        Signals wait meanwhile, lest handlers that call a target pile up here.
-        """
-        mask = pthread_sigmask(SIG_BLOCK, ())
-        try:
-            pthread_sigmask(SIG_BLOCK, _SIGNALS)
-            return self._try(make, *args)
-        finally:
-            pthread_sigmask(SIG_SETMASK, mask)
-
-    def _try(self, make: Callable[..., Cell], *args: Any) -> Cell:
-        try:
-            return make(*args)
-        except RecursionError:
-            raise
-        except Exception as error:
-            if _is_of_the_program(error):
-                raise
-            if not self._told:
-                self._told = True
-                self._on_trouble(f"{type(error).__name__}: {error}")
-            return _unread()
-
-    def count(self, elapsed: int) -> None:
-        """Count a call that took `elapsed` nanoseconds. Raises only RecursionError."""
-        words = self.begin()
-        total, least, greatest = layout.E_SUM, layout.E_MIN, layout.E_MAX
-        if elapsed < words[least]:
-            words[least] = elapsed
-        if elapsed > words[greatest]:
-            words[greatest] = elapsed
-        self.count_first(elapsed)
-        # The sum last: it tells the reader that the rest has changed.
-        words[total] += elapsed
-
-    def count_first(self, elapsed: int) -> None:
-        """Count a call whose bucket's block is not there yet, or out of range.
-
-        Raises only RecursionError.
-        """
-        bits = min(max(elapsed.bit_length(), layout.LOWEST_BLOCK), layout.BLOCKS - 1)
-        lane = elapsed >> max(bits - 8, 0)
-        lane = lane & 127 if lane < 256 else 127
-        block = self.blocks[bits] or self._open_block(bits)
-        block[lane] += 1
-
-    def _open_block(self, bits: int) -> memoryview:
-        words = self.begin()
-        block, offset = self._cell(self._segment.block) if self._offset else _unread()
-        blocks, at = self.blocks, layout.E_BLOCKS + bits
-        # No call from the test to the stores: of two threads here at once, the first one's counts.
-        if blocks[bits] is None:
-            blocks[bits] = block
-            words[at] = offset
-        if bits == layout.LOWEST_BLOCK:  # it serves all smaller values too
-            blocks[:bits] = [blocks[bits]] * bits
-        return blocks[bits]  # type: ignore[return-value]
+    def leave(self, running: list[int]) -> None:
+        """The call that got `running`, which is empty then, runs no more. No call here either."""
+        words = self.words
+        assert words is not None
+        at, taken = layout.E_ACTIVE, layout.E_TAKEN
+        slot, start = running
+        running[:] = ()
+        if slot:
+            words[slot] = 0
+            words[taken] ^= _BIT[slot]
+        else:
+            crowd, starts = layout.E_CROWD, layout.E_CROWD_STARTS
+            words[crowd] -= 1
+            words[starts] -= start // layout.CROWD_UNIT
+        words[at] -= 1
 
     def count_failure(self, error: BaseException) -> None:
         """Count what the call raised, in all and by class. Raises only RecursionError."""
+        found = self.failure(type(error))
+        if found is not None:
+            words = self.begin()
+            at, counter = found
+            if counter is not None:
+                of_class = layout.E_COUNT
+                counter[of_class] += 1
+            words[at] += 1
+
+    def failure(self, raised: type[BaseException]) -> tuple[int, memoryview | None] | None:
+        """Which of the words counts exceptions of that class, and the class's own entry if any.
+
+        None for a class that cannot be counted. Raises only RecursionError.
+        """
         try:
-            self._count_failure(type(error))
+            return self._failure(raised)
         except (AttributeError, TypeError):  # its class has no module, or an odd one
             self._on_trouble("an exception could not be counted")
+            return None
 
-    def _count_failure(self, raised: type[BaseException]) -> None:
-        words = self.begin()
-        of = type.__getattribute__  # past the code of a metaclass
-        for base in of(raised, "__mro__"):
-            module, known = of(base, "__module__"), of(base, "__qualname__")
+    def _failure(self, raised: type[BaseException]) -> tuple[int, memoryview | None]:
+        for base in mro_of(raised):
+            module, known = module_of(base), qualname_of(base)
             if (module, known) in CONTROL_FLOW:
-                words[layout.E_CANCELLED] += 1
-                return
+                return layout.E_CANCELLED, None
             if self._ignore and (known in self._ignore or f"{module}:{known}" in self._ignore):
-                words[layout.E_IGNORED] += 1
-                return
-        name = of(raised, "__name__")
-        counter = self._error_classes.get(name) or self._open_error_class(name)
-        at = layout.E_COUNT
-        counter[at] += 1
-        words[layout.E_ERRORS] += 1
+                return layout.E_IGNORED, None
+        name = name_of(raised)
+        return layout.E_ERRORS, self._error_classes.get(name) or self._open_error_class(name)
 
     def _open_error_class(self, name: str) -> memoryview:
         classes = self._error_classes
         if len(classes) >= layout.ERROR_CLASSES and name != layout.OTHER:
             return classes.get(layout.OTHER) or self._open_error_class(layout.OTHER)
-        if self._offset:
-            kind, target, parent = layout.KIND_ERROR_CLASS, self._target, self._offset
-            words, _ = self._cell(self._segment.entry, kind, target, parent, name)
+        if self.offset:
+            kind, target, parent = layout.KIND_ERROR_CLASS, self.target, self.offset
+            words, _ = self.cell(self._segment.entry, kind, target, parent, name)
         else:
-            words, _ = _unread()
+            words, _ = unread()
         return classes.setdefault(name, words)
-
-
-def _unread() -> Cell:
-    return memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0
-
-
-def _is_of_the_program(error: Exception) -> bool:
-    """Whether it was raised outside the agent: by a signal handler that ran in between.
-
-    One runs here all the same where another thread took the signal.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_HERE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posix
 import sys
-from contextvars import ContextVar
 from types import MemberDescriptorType
 
 from tach.agent.plain import quote
+from tach.agent.propagation import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,27 +25,30 @@ _LONGEST = 255
 class Requests:
     """Finds the request of a call, or makes one up at the outermost one for the inner ones too."""
 
-    def __init__(self) -> None:
-        self._current: ContextVar[str | None] = ContextVar("tach_request_id", default=None)
-
     def enter(
         self, signature: Signature, args: Args, kwargs: Kwargs
     ) -> tuple[str, Token[str | None] | None]:
         """The message's context, as JSON members with a leading comma, and what `leave` needs."""
         known = _known(signature, args, kwargs)
-        outer = self._current.get()
+        outer = current.get()
         request_id = known.setdefault("request_id", outer or _new_id())
         if "project_id" in known:
             known["tenant"] = known["project_id"]
-        undo = None if request_id == outer else self._current.set(str(request_id))
-        return "".join([f',"_context_{key}":{_json(each)}' for key, each in known.items()]), undo
+        text = "".join([f',"_context_{key}":{_json(each)}' for key, each in known.items()])
+        if request_id == outer:
+            return text, None
+        try:
+            return text, current.set(str(request_id))
+        except BaseException:  # a signal handler has come up
+            current.set(outer)
+            raise
 
     def leave(self, undo: Token[str | None] | None) -> None:
         """The call is over."""
         if undo is not None:
             try:
-                self._current.reset(undo)
-            except ValueError:  # it ends in another context than it began in
+                current.reset(undo)
+            except (ValueError, RuntimeError):  # it ends in another context; or it has already
                 return
 
 
@@ -59,8 +62,8 @@ def _known(signature: Signature, args: Args, kwargs: Kwargs) -> dict[str, str | 
     first = args[signature.skip] if len(args) > signature.skip else None
     if type(first) is not dict and (known := _kept(first)):
         return known
-    current = getattr(sys.modules.get("oslo_context.context"), "get_current", None)
-    return {} if current is None else _kept(current())
+    get_current = getattr(sys.modules.get("oslo_context.context"), "get_current", None)
+    return {} if get_current is None else _kept(get_current())
 
 
 def _kept(context: Any) -> dict[str, str | bool]:

@@ -14,6 +14,9 @@ START = (
     "from {} import main; sys.exit(main(sys.argv[1:]))"
 )
 
+# which has tach, where the program's own Python need not have it
+python = ""
+
 
 def ensure_sender(run_dir: str) -> None:
     """Start a sender if none lives. It has left this process's family when this returns."""
@@ -27,7 +30,7 @@ def ensure_sender(run_dir: str) -> None:
 
 def interpreter() -> str:
     """The Python to start: a server that embeds it calls itself sys.executable."""
-    own = sys.executable or ""
+    own = python or sys.executable or ""
     if own.rpartition("/")[2].startswith("python"):
         return own
     return f"{sys.prefix}/bin/python3"

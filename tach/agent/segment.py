@@ -14,15 +14,29 @@ from tach import layout
 from tach.agent import clock, files
 from tach.layout import WORD
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _BYTE_ORDER = sys.byteorder
 # an older mmap keeps a number of its own, the lowest free one
 _UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class Segment:
-    """The segment of this process, created by the first call of `entry`."""
+    """The segment of this process, created by the first call of `entry`.
 
-    def __init__(self, run_dir: str, program: str, start_ticks: int) -> None:
+    `begun` is called with its header then.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        program: str,
+        start_ticks: int,
+        begun: Callable[[memoryview], None] = lambda _header: None,
+    ) -> None:
+        self._begun = begun
         self._run_dir = run_dir
         self._program = program
         self._start_ticks = start_ticks
@@ -106,6 +120,7 @@ class Segment:
         )
         header[layout.H_MAGIC] = layout.MAGIC
         self._header = header
+        self._begun(header)
         return header
 
     def _cell(self, sort: str) -> tuple[memoryview, int]:

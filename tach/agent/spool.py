@@ -6,6 +6,7 @@ replaced behind its number, so that who is about to write needs not know.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import posix
 
@@ -43,6 +44,9 @@ class SpoolWriter:
         self._size = 0
         self._rotating = False
         self._failing = False
+        self._lost = 0
+        self._lost_said = 0
+        self._says_at_exit = False
         self.call_numbers = _call_numbers()
 
     def after_fork(self, process: str) -> None:
@@ -53,6 +57,8 @@ class SpoolWriter:
         self._file = None
         self._rotating = False
         self._failing = False
+        self._lost = 0
+        self._lost_said = 0
         self.call_numbers = _call_numbers()
 
     def reserve(self) -> None:
@@ -63,7 +69,7 @@ class SpoolWriter:
             self._fail(str(error.strerror))
 
     def append(self, kind: int, call: int, body: bytes) -> None:
-        """Add a record. Never raises OSError: what cannot be written is lost and said once."""
+        """Add a record. Never raises OSError: what cannot be written is lost, counted and said."""
         record = spool.pack(kind, call, body)
         try:
             number = self._number()
@@ -72,12 +78,27 @@ class SpoolWriter:
             if self._sync:
                 posix.fdatasync(number)
         except OSError as error:
-            self._fail(str(error.strerror))
+            self._lose(str(error.strerror))
             return
         if written < len(record):
-            self._fail("the disk is full")
+            self._lose("the disk is full")
         else:
             self._failing = False
+
+    def _lose(self, reason: str) -> None:
+        self._fail(reason)
+        self._lost += 1
+        if not self._says_at_exit:  # of a process that is killed, what was said before must do
+            self._says_at_exit = True
+            atexit.register(self._say_lost)
+        if self._lost >= 10 * max(self._lost_said, 1):
+            self._say_lost(" so far")
+
+    def _say_lost(self, so_far: str = "") -> None:
+        if self._lost > self._lost_said:
+            self._lost_said = self._lost
+            text = f"{self._lost} events lost{so_far}: spool {self._directory} did not take them"
+            self._on_trouble(text)
 
     def _fail(self, reason: str) -> None:
         if self._size:

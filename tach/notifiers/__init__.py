@@ -11,8 +11,12 @@ GROUP = "tach.notifiers"
 BUILTIN = {
     "amqp": "tach.notifiers.amqp:Amqp",
     "console": "tach.notifiers.console:Console",
+    "debug": "tach.notifiers.debug:Debug",
     "graphite": "tach.notifiers.graphite:Graphite",
     "log": "tach.notifiers.log:Log",
+    "otlp": "tach.notifiers.otlp:Otlp",
+    "prometheus": "tach.notifiers.prometheus:Prometheus",
+    "profile": "tach.notifiers.profile:ProfileNotifier",
     "statsd": "tach.notifiers.statsd:Statsd",
 }
 

@@ -219,7 +219,7 @@ class Amqp:
             except OSError as error:
                 failures.append(str(error))
             self._next_broker = (self._next_broker + 1) % len(self._brokers)
-        raise ConnectionError("; ".join(failures))
+        raise ConnectionRefusedError("; ".join(failures))
 
     def _connect_to(self, broker: Broker) -> Connection:
         refusal = self._refusals.get(broker)

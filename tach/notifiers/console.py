@@ -15,13 +15,29 @@ from tach.histogram import Histogram
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tach.samples import Batch, Sample, TargetStatus
+    from tach.samples import Batch, Sample
 
 Format = Literal["table", "json"]
 # Wide enough that a file or a pipe gets every line whole.
 UNLIMITED = 10_000
 COLUMNS = ("target", "calls", "errors", "mean", "p50", "p95", "p99", "max", "total")
 BY_TYPE = "errors.by_type."
+RUNNING = ("inflight", "inflight_max", "oldest")  # worth a word only where there is something
+# What the table and the lines about failures tell already.
+TOLD = ("calls", "errors", "cancelled", "ignored")
+TIMES = (
+    "cpu",
+    "running",
+    "waiting",
+    "max_run",
+    "queued",
+    "service",
+    "total",
+    "own",
+    "hub_lag",
+    "loop_lag",
+    "gc_pause",
+)  # histograms in milliseconds, beside `duration`
 
 
 class Console:
@@ -76,14 +92,21 @@ class Row:
         self.series = series
         self.counts: dict[str, int] = {}
         self.durations: Histogram | None = None
+        self.numbers: dict[str, float] = {}
+        self.histograms: dict[str, Histogram] = {}
 
     def add(self, sample: Sample) -> None:
         """Take in one sample of this series."""
+        told = sample.suffix in TOLD or sample.suffix.startswith(BY_TYPE)
         if isinstance(sample.value, Histogram):
             if sample.suffix == "duration":
                 self.durations = sample.value
-        elif sample.kind == "counter":
+            else:
+                self.histograms[sample.suffix] = sample.value
+        elif sample.kind == "counter" and told:
             self.counts[sample.suffix] = int(sample.value)
+        else:
+            self.numbers[sample.suffix] = sample.value
 
     @property
     def calls(self) -> int | None:
@@ -91,6 +114,11 @@ class Row:
         if self.durations is not None:
             return self.counts.get("calls", self.durations.count)
         return self.counts.get("calls")
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Whether calls were counted or timed in it."""
+        return self.durations is not None or bool(self.counts)
 
     @property
     def errors_by_type(self) -> dict[str, int]:
@@ -162,8 +190,9 @@ def _report(batch: Batch, width: int | None) -> str:
     found = rows(batch.samples)
     with paper.capture() as capture:
         paper.print(_headline(batch, found), soft_wrap=width is None)
-        if found:
-            paper.print(_table(found))
+        called = [row for row in found if row.is_of_calls]
+        if called:
+            paper.print(_table(called))
         for line in _remarks(batch, found):
             paper.print(line, soft_wrap=width is None)
     return capture.get()
@@ -207,12 +236,14 @@ def _remarks(batch: Batch, found: list[Row]) -> Iterator[str]:
         failures = ", ".join(_failures(row))
         if failures:
             yield f"{row.series}: {failures}"
-    called = _called(batch.targets, found)
+        measures = ", ".join(_measures(row))
+        if measures:
+            yield f"{row.series}: {measures}"
     for target in batch.targets:
         if target.state != "patched":
             reason = f": {target.reason}" if target.reason else ""
             yield f"{target.name} ({target.function}): {target.state}{reason}"
-        elif target.name not in called:
+        elif not target.called:
             yield f"{target.name} ({target.function}): patched, never called"
     for trouble in batch.troubles:
         yield f"trouble: {trouble}"
@@ -226,15 +257,24 @@ def _failures(row: Row) -> Iterator[str]:
             yield f"{row.counts[name]} {name}"
 
 
-def _called(targets: Sequence[TargetStatus], found: list[Row]) -> set[str]:
-    """The names of the targets that have calls.
+def _measures(row: Row) -> Iterator[str]:
+    """What was measured of the calls beside their time."""
+    for suffix, histogram in row.histograms.items():
+        shown = human if suffix in TIMES else _plain
+        p99 = histogram.quantile(0.99)
+        yield (
+            f"{suffix} mean {shown(histogram.mean)} p99 {shown(p99)} max {shown(histogram.max)}"
+            f" sum {shown(histogram.sum)}"
+        )
+    for suffix, number in row.numbers.items():
+        if number and suffix == "oldest":
+            yield f"oldest {human(number * 1000)}"
+        elif number or suffix not in RUNNING:
+            yield f"{suffix} {_plain(number)}"
 
-    A series is a target's name behind a prefix that is not known here, so where several names fit
-    it belongs to the longest.
-    """
-    names = sorted((target.name for target in targets), key=len, reverse=True)
-    series = [f".{row.series}" for row in found if row.calls != 0]
-    return {next((name for name in names if each.endswith(f".{name}")), each) for each in series}
+
+def _plain(number: float) -> str:
+    return f"{number:.6g}"
 
 
 def _objects(batch: Batch) -> Iterator[dict[str, Any]]:
@@ -254,6 +294,8 @@ def _objects(batch: Batch) -> Iterator[dict[str, Any]]:
                 f"{name}_ms": times and times[name]
                 for name in ("mean", "p50", "p95", "p99", "max", "min", "total")
             },
+            **row.numbers,
+            **{suffix: _distribution(each) for suffix, each in row.histograms.items()},
         }
     for target in batch.targets:
         if target.state != "patched":
@@ -265,6 +307,18 @@ def _objects(batch: Batch) -> Iterator[dict[str, Any]]:
             }
     for trouble in batch.troubles:
         yield {"trouble": trouble}
+
+
+def _distribution(histogram: Histogram) -> dict[str, float]:
+    p50, p99 = histogram.quantiles([0.5, 0.99])
+    return {
+        "count": histogram.count,
+        "mean": histogram.mean,
+        "p50": p50,
+        "p99": p99,
+        "max": histogram.max,
+        "sum": histogram.sum,
+    }
 
 
 def _write(stream: TextIO, text: str) -> None:

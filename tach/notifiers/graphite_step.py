@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ class Series(NamedTuple):
 
 
 class Step:
-    """The batches whose time begins within one step: [start, start + length), whole seconds.
+    """The batches that belong to one step: [start, start + length), whole seconds.
 
     Carbon keeps what it was sent last, so a second batch of a step must bring the first along.
     """
@@ -52,7 +53,11 @@ class Step:
 
 def step_start(batch: Batch, length: int) -> int:
     """When the step began that the batch belongs to, never later than its end."""
-    return int(min(batch.start, batch.end) // length) * length
+    # Of several steps (the sender was suspended, or the clock put forward) the last that passed: it
+    # is right for a clock that jumped, and where alerts look. To spread the calls over all of them
+    # would invent values; so the steps before are a gap, which shows, and the sum stays right.
+    first = min(batch.start, batch.end) // length
+    return int(max(first, batch.end // length - 1)) * length
 
 
 def path_of(sample: Sample) -> str:
@@ -65,7 +70,7 @@ def path_of(sample: Sample) -> str:
 def _together(before: Series, sample: Sample) -> float | Histogram:
     old, new = before.value, sample.value
     if isinstance(old, Histogram) or isinstance(new, Histogram):
-        histograms = [each for each in (old, new) if isinstance(each, Histogram) and each.blocks]
+        histograms = [each for each in (old, new) if isinstance(each, Histogram) and each.count]
         return _merged(histograms) if histograms else new
     if sample.kind == "counter":
         return old + new
@@ -73,13 +78,10 @@ def _together(before: Series, sample: Sample) -> float | Histogram:
 
 
 def _merged(histograms: Sequence[Histogram]) -> Histogram:
-    blocks: dict[int, int] = {}
-    for each in histograms:
-        for block, lanes in each.blocks.items():
-            blocks[block] = blocks.get(block, 0) + lanes
+    whole = functools.reduce(Histogram.plus, histograms)
     return Histogram(
-        blocks,
-        sum(each.total for each in histograms),
+        whole.pairs,
+        whole.total,
         min(each.buckets()[0][0] for each in histograms),
         max(each.buckets()[-1][1] for each in histograms),
         histograms[0].scale,

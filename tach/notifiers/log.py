@@ -25,12 +25,14 @@ class Log:
         logger: str = "tach.log",
     ) -> None:
         self._level = LEVELS[level]
-        self._logger = logging.getLogger(logger)
-        self._logger.setLevel(self._level)
+        # Its own, not the one that all share who use the name: each has its file and its level.
+        self._logger = logging.Logger(logger, self._level)
         self._handler = None if file is None else _handler(file)
-        if self._handler is not None:
+        if self._handler is None:
+            named = logging.getLogger(logger)
+            self._logger.parent = named if named.hasHandlers() else logging.getLogger("tach")
+        else:
             self._logger.addHandler(self._handler)
-            self._logger.propagate = False
 
     @staticmethod
     def check(file: str | None = None, **_options: object) -> None:
@@ -39,26 +41,34 @@ class Log:
             raise ValueError("file must not be empty; leave it out for the sender's log")
 
     def send(self, batch: Batch) -> None:
-        """Log each sample."""
+        """Log each sample. Raises OSError if the file cannot be written."""
         for sample in batch.samples:
             self._logger.log(self._level, "%s %s %s", sample.kind, sample.name, _shown(sample))
 
     def deliver(self, events: Sequence[Event]) -> list[bool]:
-        """Log each event, whole."""
+        """Log each event, whole. Raises OSError as `send`."""
         for event in events:
             text = event.message.decode("ascii", "replace")
             self._logger.log(self._level, "event %s %s", event.event_type, text)
         return [True] * len(events)
 
+    def warn(self, text: str) -> None:
+        """Log that something went wrong."""
+        self._logger.warning("%s", text)
+
     def close(self) -> None:
         """Close the file."""
         if self._handler is not None:
-            self._logger.removeHandler(self._handler)
             self._handler.close()
 
 
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - as inherited
+        raise  # logging calls this while it handles the error
+
+
 def _handler(file: str) -> logging.Handler:
-    handler = logging.FileHandler(file, delay=True)
+    handler = _File(file, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     return handler
 

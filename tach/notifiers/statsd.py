@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
-from statsd.client.base import StatsClientBase
-from statsd.client.udp import Pipeline
 
 from tach.histogram import Histogram
+from tach.notifiers.dogstatsd import Dogstatsd, check_tags
 from tach.notifiers.options import host as checked_host
 from tach.notifiers.options import within
+from tach.notifiers.statsd_rates import (
+    FEWEST_LINES,
+    USUAL_PERCENTILES,
+    plain_number,
+    rate_text,
+    rates,
+)
 
 if TYPE_CHECKING:
-    from tach.samples import Batch, Sample
+    from tach.samples import Batch, RunInfo, Sample
 
 Transport = Literal["udp", "tcp", "unix"]
+Dialect = Literal["statsd", "dogstatsd"]
 LARGEST_DATAGRAM = 65507
 LONGEST_UNIX_PATH = 107
-# Any count below 2^64 can be written as that many powers of two: see `rates`.
-FEWEST_LINES = 64
-USUAL_PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 # The kernel keeps some 80 full datagrams for a daemon that is busy, and loses the rest: at this
 # pace it may be busy for 40 ms.
 BURST = 10
@@ -37,6 +41,7 @@ BURST_PAUSE = 0.005
 PASSING = (errno.ECONNREFUSED, errno.EAGAIN, errno.ENOBUFS)
 PASSING_PAUSE = 0.01
 REFUSAL_WAIT_MS = 50
+TOGETHER = "\v"  # what no name has: between two lines that must not be parted
 
 
 class Statsd:
@@ -44,8 +49,12 @@ class Statsd:
 
     Options: `host` and `port`, or `path` of a unix socket; `transport` (udp, tcp or unix);
     `timeout` of connecting and sending, in seconds; `max_packet`, the bytes of a packet;
-    `max_lines`, the most lines for the durations of one series in one batch; `resolve_every`, the
-    seconds after which the host is looked up and connected to anew.
+    `max_lines`, the most lines (dogstatsd: values) for the durations of one series in one batch;
+    `resolve_every`, the seconds after which the host is looked up and connected to anew.
+    `dialect`: dogstatsd names metrics by what they measure and tags them with their target, and its
+    unix sockets take datagrams; for it alone are `tags` of every metric, `distributions` (False:
+    histograms, which the agent sums up itself) and `strip`, the prefix of the configuration, that
+    targets are to be without.
 
     Nothing is resolved or connected before the first `send`. `tallies` holds running totals:
     bytes, packets, reconnects, and invalid (samples without a finite number, left out).
@@ -61,7 +70,12 @@ class Statsd:
         max_packet: int = 1432,
         max_lines: int = 500,
         resolve_every: float = 300.0,
+        dialect: Dialect = "statsd",
+        tags: dict[str, str] | None = None,
+        distributions: bool = True,
+        strip: str | None = None,
     ) -> None:
+        self.dialect = _dialect(dialect, tags, distributions, strip)
         self.transport = _transport(transport, path)
         self.path = path
         self.host = checked_host(host)
@@ -71,6 +85,8 @@ class Statsd:
         self.max_lines = int(within("max_lines", max_lines, FEWEST_LINES, 1_000_000))
         self.resolve_every = within("resolve_every", resolve_every, 1, 1e9)
         self.tallies = {"bytes": 0, "packets": 0, "reconnects": 0, "invalid": 0}
+        kind: Literal["d", "h"] = "d" if distributions else "h"
+        self._dogstatsd = Dogstatsd(tags or {}, kind, strip, self.max_lines, self.max_packet)
         self._client: Any = None
         self._connected_at = 0.0
         self._batch: Batch | None = None
@@ -80,6 +96,10 @@ class Statsd:
     def check(cls, **options: Any) -> None:
         """Raise ValueError, saying what is wrong, if the options make no sense."""
         cls(**options)
+
+    def introduce(self, run: RunInfo) -> None:
+        """Learn what the tags are to say."""
+        self._dogstatsd.introduce(run)
 
     def send(self, batch: Batch) -> None:
         """Send what of this batch is not sent yet; OSError if the daemon cannot be reached.
@@ -104,23 +124,26 @@ class Statsd:
             self._client = None
 
     def _packets(self, batch: Batch) -> deque[str]:
-        collector = _Collector(self.max_packet)
-        pipeline = collector.pipeline()
+        texts = []
+        text_of = self._text if self.dialect == "statsd" else self._tagged
         for sample in batch.samples:
-            for line in self._lines(sample):
-                pipeline._after(line)
-        pipeline.send()
-        return collector.packets
+            if isinstance(sample.value, Histogram) or isfinite(sample.value):
+                texts.append(text_of(sample))
+            else:
+                self.tallies["invalid"] += 1
+        text = "\n".join(filter(None, texts)).encode("ascii", "replace").decode("ascii")
+        return packed(text, self.max_packet)
 
-    def _lines(self, sample: Sample) -> Iterator[str]:
+    def _tagged(self, sample: Sample) -> str:
+        return "\n".join(self._dogstatsd.lines(sample))
+
+    def _text(self, sample: Sample) -> str:
         if isinstance(sample.value, Histogram):
-            yield from histogram_lines(sample.name, sample.value, self.max_lines)
-        elif not isfinite(sample.value):
-            self.tallies["invalid"] += 1
-        elif sample.kind == "gauge":
-            yield gauge_line(sample.name, sample.value)
-        else:
-            yield f"{sample.name}:{_number(sample.value)}|c"
+            name = sample.name.encode("ascii", "replace").decode("ascii")
+            return histogram_text(name, sample.value, self.max_lines)
+        if sample.kind == "gauge":
+            return gauge_text(sample.name, sample.value)
+        return f"{sample.name}:{plain_number(sample.value)}|c"
 
     def _send_packet(self, packet: str) -> None:
         if time.monotonic() - self._connected_at > self.resolve_every:
@@ -139,6 +162,8 @@ class Statsd:
         if self._connected_at:
             self.tallies["reconnects"] += 1
         self._connected_at = time.monotonic()
+        if self.transport == "unix" and self.dialect == "dogstatsd":
+            return _DatagramClient(self.path, self.timeout)
         if self.transport == "unix":
             return _UnixClient(self.tallies, self.path, timeout=self.timeout)
         ipv6 = not _has_ipv4(self.host, self.port)
@@ -147,19 +172,42 @@ class Statsd:
         return _UDPClient(self.timeout, self.host, self.port, ipv6=ipv6)
 
 
-def histogram_lines(name: str, durations: Histogram, most: int) -> Iterator[str]:
+def packed(text: str, most: int) -> deque[str]:
+    """The lines of a text in packets of at most so many characters, and TOGETHER as line ends."""
+    packets: deque[str] = deque()
+    start, length = 0, len(text)
+    while start < length:
+        end = start + most
+        if end < length:
+            # no packet without a line, however long it is
+            end = text.rfind("\n", start, end + 1)
+            end = end if end > start else text.find("\n", start + 1)
+        end = end if 0 < end < length else length
+        packets.append(text[start:end].replace(TOGETHER, "\n"))
+        start = end + 1
+    return packets
+
+
+def histogram_text(name: str, durations: Histogram, most: int) -> str:
     """At most `most` lines that stand for the whole distribution, as `name:value|ms|@rate`.
 
     The daemon sorts the values it gets and ignores their rates, so the values are m evenly spaced
-    quantiles: see `_fractions`.
+    quantiles: see `_fractions`. It takes none below 0, and would lose the count of those: they go
+    as 0.
     """
     count = durations.count
     if not count:
-        return
+        return ""
+    fractions, ends = _lines(count, most)
+    return durations.lines(fractions, f"{name}:", ends)
+
+
+@functools.lru_cache(8)  # many series have the same few counts
+def _lines(count: int, most: int) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Which quantiles the lines for so many calls hold, and how each line ends."""
     exponents = rates(count, most)
-    fractions = _fractions(len(exponents), whole=len(exponents) == count)
-    for exponent, value in zip(exponents, durations.quantiles(fractions), strict=True):
-        yield f"{name}:{value:.6f}|ms{_rate(exponent)}"
+    ends = tuple(f"|ms{rate_text(exponent)}" for exponent in exponents)
+    return tuple(_fractions(len(exponents), whole=len(exponents) == count)), ends
 
 
 def _fractions(lines: int, whole: bool) -> list[float]:
@@ -178,62 +226,14 @@ def _fractions(lines: int, whole: bool) -> list[float]:
     return fractions
 
 
-def rates(count: int, most: int) -> list[int]:
-    """The k of each line's rate 1/2^k, such that the 2^k add up to exactly `count`.
-
-    With the least k for which the lines are at most `most`, there are q = floor(count / 2^k) lines
-    of rate 1/2^k. They lack the remainder r = count mod 2^k, which is less than 2^k: one more line
-    of rate 1/2^j for each bit j that is set in r, together q + popcount(r) lines. The next k
-    replaces q by ceil(q / 2), so the number of lines never grows with k; the fewest are
-    popcount(count) <= 64. The additional lines, at most k, are spread evenly among the others, so
-    that neither end of the distribution has more than its share of them.
-    """
-    k = next(k for k in range(count.bit_length()) if _line_count(count, k) <= most)
-    remainder = count & ((1 << k) - 1)
-    rest = [j for j in reversed(range(k)) if remainder >> j & 1]
-    exponents = [k] * _line_count(count, k)
-    for i, j in enumerate(rest):
-        exponents[(2 * i + 1) * len(exponents) // (2 * len(rest))] = j
-    return exponents
-
-
-def _line_count(count: int, k: int) -> int:
-    return (count >> k) + (count & ((1 << k) - 1)).bit_count()
-
-
-def _rate(exponent: int) -> str:
-    # As many decimals as the exponent are exact, and an exponent form would be misread.
-    return f"|@{2.0**-exponent:.{exponent}f}" if exponent else ""
-
-
-def gauge_line(name: str, value: float) -> str:
+def gauge_text(name: str, value: float) -> str:
     """The line that sets a gauge: two for a value below 0, since a sign alone means "add"."""
-    line = f"{name}:{_number(value)}|g"
-    return f"{name}:0|g\n{line}" if value < 0 else line
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
+    line = f"{name}:{plain_number(value)}|g"
+    return f"{name}:0|g{TOGETHER}{line}" if value < 0 else line
 
 
 def _has_ipv4(host: str, port: int) -> bool:
     return any(family == socket.AF_INET for family, *_ in socket.getaddrinfo(host, port))
-
-
-class _Collector(StatsClientBase):  # type: ignore[misc]  # the statsd package ships no types
-    """A client that keeps the packets which its pipeline fills."""
-
-    def __init__(self, max_packet: int) -> None:
-        self._prefix = None
-        # The pipeline stays below this size, never at it.
-        self._maxudpsize = max_packet + 1
-        self.packets: deque[str] = deque()
-
-    def pipeline(self) -> Any:
-        return Pipeline(self)
-
-    def _send(self, data: str) -> None:
-        self.packets.append(data.encode("ascii", "replace").decode("ascii"))
 
 
 class _UDPClient(StatsClient):  # type: ignore[misc]
@@ -265,10 +265,30 @@ class _UDPClient(StatsClient):  # type: ignore[misc]
     def _transmit(self, packet: bytes, wait_ms: int) -> None:
         """Send it and wait so long for the answer that nobody listens."""
         self._sock.send(packet)
-        _readable(self._sock, wait_ms)
+        if wait_ms:
+            _readable(self._sock, wait_ms)
         refusal = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if refusal:
             raise OSError(refusal, os.strerror(refusal))
+
+
+class _DatagramClient:
+    """A unix socket of datagrams, as DogStatsD has it."""
+
+    def __init__(self, path: str | None, timeout: float) -> None:
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.settimeout(timeout)
+        try:
+            self._sock.connect(path or "")
+        except OSError:
+            self._sock.close()
+            raise
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _send(self, data: str) -> None:
+        self._sock.send(data.encode("ascii"))
 
 
 class _Stream:
@@ -320,6 +340,18 @@ def _readable(connection: socket.socket, wait_ms: int) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(wait_ms))
+
+
+def _dialect(
+    dialect: Dialect, tags: dict[str, str] | None, distributions: bool, strip: str | None
+) -> Dialect:
+    if dialect not in get_args(Dialect):
+        raise ValueError(f"dialect {dialect!r} is none of {', '.join(get_args(Dialect))}")
+    for option, given in (("tags", tags), ("distributions", not distributions), ("strip", strip)):
+        if given and dialect == "statsd":
+            raise ValueError(f"{option!r} is for the dialect dogstatsd; add 'dialect: dogstatsd'")
+    check_tags(tags or {})
+    return dialect
 
 
 def _transport(transport: Transport, path: str | None) -> Transport:

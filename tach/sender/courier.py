@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tach.samples import Event
+from tach.sender.spool_files import Item
 from tach.sender.spool_queue import SpoolQueue
 
 log = logging.getLogger("tach.sender")
@@ -53,7 +55,7 @@ class EventCourier:
                 self._some_left = bool(items)
                 if not items:
                     return True
-                confirmed = self._deliver([item.event for item in items])
+                confirmed = self._delivered(items)
                 self._queue.confirm(items, confirmed)
                 if any(confirmed):
                     self._last_taken = time.monotonic()
@@ -65,9 +67,27 @@ class EventCourier:
             self._back_off(f"{type(error).__name__}: {error}")
         return False
 
+    def troubles(self) -> list[str]:
+        """What was lost of the events, or may have come twice; nothing if all went well."""
+        said = {
+            "events dropped from its spool": self._tallies["events.dropped"],
+            "events that may have arrived twice, at most": self._tallies["events.resent"],
+        }
+        return [f"notifier {self._name}: {what}: {count}" for what, count in said.items() if count]
+
     def close(self) -> None:
         """Leave the spool to others."""
         self._queue.release()
+
+    def _delivered(self, items: Sequence[Item]) -> Sequence[bool]:
+        try:
+            return self._deliver([item.event for item in items])
+        except (ConnectionRefusedError, socket.gaierror):
+            self._queue.withdraw(items)
+            raise
+        except Exception:
+            self._queue.doubt(items)
+            raise
 
     def _back_off(self, reason: str) -> None:
         self._failures += 1

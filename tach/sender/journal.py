@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections import Counter
@@ -29,9 +28,10 @@ class JournalReader:
         self._plan = plan
         self._path = os.path.join(run_dir, layout.JOURNAL)
         self._offset = 0
-        self._processes: list[ProcessKey] = []
-        self._taken_up = 0
+        self._new: list[ProcessKey] = []
+        self._is_anybody_there = False
         self.closing: set[int] = set()
+        self.generations: dict[int, int] = {}  # by pid: which change of the plan it has taken up
         self._states: dict[int, tuple[str, str, list[str]]] = {}
         self._troubles: Counter[str] = Counter()
 
@@ -51,18 +51,53 @@ class JournalReader:
 
     def _take(self, fields: list[str]) -> None:
         kind, pid = fields[0], int(fields[1])
-        if kind == "process":
-            log.info("process %s", " ".join(fields[1:]))
-            self._processes.append((pid, int(fields[2])))
+        if kind in ("process", "plan"):
+            self._take_process(kind, pid, fields)
         elif kind == "target":
             self._take_target(int(fields[2]), fields[3], fields[4], fields[5].split())
         elif kind == "trouble":
             log.warning("process %d: %s", pid, fields[2])
             self._troubles[fields[2]] += 1
+        elif kind == "early":
+            self._take_early(int(fields[2]), fields[3], fields[4])
+        elif kind == "blocked":
+            seconds, stack = int(fields[2]) / 1e9, fields[3]
+            self.note(f"process {pid}: its hub was blocked for {seconds:.1f} s by {stack}")
+        elif kind == "debug":
+            log.info("debug %s", fields[2])
+            os.write(2, f"tach: {fields[2]}\n".encode())
         elif kind == "closing":
             self.closing.add(pid)
         else:
             raise ValueError(kind)
+
+    def _take_process(self, kind: str, pid: int, fields: list[str]) -> None:
+        number = int(fields[2])
+        if kind == "plan":
+            self.generations[pid] = number
+            log.info("process %d has taken up change %d of the configuration", pid, number)
+            return
+        log.info("process %s", " ".join(fields[1:]))
+        self._new.append((pid, number))
+        self._is_anybody_there = True
+        self.generations.pop(pid, None)  # of another process that had that pid
+
+    def follow(self, plan: Plan) -> None:
+        """The plan is this one from now on."""
+        self._plan = plan
+
+    def note(self, trouble: str) -> None:
+        """Keep what went wrong for the report."""
+        log.warning("%s", trouble)
+        self._troubles[trouble] += 1
+
+    def _take_early(self, index: int, function: str, places: str) -> None:
+        target = self._plan.targets[index]
+        text = f"{target.name}: {function} had been taken by {places} before it was measured"
+        if not target.rebind:
+            text += "; rebind: true replaces it there"
+        log.warning("%s", text)
+        self._troubles[text] += 1
 
     def _take_target(self, index: int, state: str, reason: str, candidates: list[str]) -> None:
         target = self._plan.targets[index]
@@ -75,8 +110,7 @@ class JournalReader:
 
     def new_processes(self) -> list[ProcessKey]:
         """The processes that have said they are there since the last call."""
-        new = self._processes[self._taken_up :]
-        self._taken_up = len(self._processes)
+        new, self._new = self._new, []
         return new
 
     def targets(self) -> list[TargetStatus]:
@@ -85,6 +119,8 @@ class JournalReader:
 
     def _status(self, index: int, target: TargetPlan) -> TargetStatus:
         state, reason, candidates = self._states.get(index, ("waiting", "", []))
+        if target.gone:
+            return TargetStatus(target.name, target.function, target.line, "removed", "")
         if state == "waiting":
             reason = f"module {target.module!r} was never imported"
             reason += _suggestion(target.module, candidates)
@@ -98,11 +134,13 @@ class JournalReader:
             f"{text} ({count} times)" if count > 1 else text
             for text, count in self._troubles.most_common(_TROUBLES)
         ]
-        if not self._processes:
+        if not self._is_anybody_there:
             found.insert(0, NOBODY)
         return found
 
 
 def _suggestion(name: str, candidates: list[str]) -> str:
+    import difflib  # where something is wrong, once
+
     near = difflib.get_close_matches(name, candidates, 1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+FORMAT = 2  # later ones look for what is twice in a record, at twice the cost
 _HEAD = struct.Struct("=II")  # length, crc32
 
 
@@ -24,8 +25,11 @@ class RecordLog:
         self._limit = limit
         self._compacted_size = 0
 
-    def read(self) -> Iterator[Any]:
-        """The whole records, in the order they were added; what is torn at the end is cut off."""
+    def read(self, repair: bool = True) -> Iterator[Any]:
+        """The whole records, in the order they were added.
+
+        What is torn at the end is cut off to `repair` it: that is its writer's to do.
+        """
         try:
             with open(self._path, "rb") as file:
                 data = file.read()
@@ -39,7 +43,7 @@ class RecordLog:
                 break
             yield marshal.loads(body)
             at += _HEAD.size + length
-        if at < len(data):
+        if at < len(data) and repair:
             os.truncate(self._path, at)  # else no record added from now on could be read
 
     def append(self, record: Any) -> None:
@@ -84,5 +88,5 @@ class RecordLog:
 
 
 def _packed(record: Any) -> bytes:
-    body = marshal.dumps(record)
+    body = marshal.dumps(record, FORMAT)
     return _HEAD.pack(len(body), zlib.crc32(body)) + body

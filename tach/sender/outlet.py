@@ -8,14 +8,15 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tach import names
-from tach.samples import Batch, Notifier
+from tach.samples import Batch, Event, Metric, Notifier
 from tach.sender.counts import Counts, from_plain
 from tach.sender.courier import EventCourier
 from tach.sender.log import RecordLog
+from tach.sender.spool_queue import SpoolQueue
 
 log = logging.getLogger("tach.sender")
 
@@ -29,12 +30,24 @@ SELF = "tach"  # the series of what tach says of itself
 
 
 class Pending(NamedTuple):
-    """A batch on its way, and the totals that will have been sent when it has."""
+    """A batch on its way, and the totals that will have been sent when it has.
+
+    `others` is how many of its samples are not about tach itself.
+    """
 
     batch: Batch
     totals: dict[str, Counts]
+    others: int
 
 
+class Trouble(NamedTuple):
+    """What last went wrong, and when in seconds of the epoch."""
+
+    text: str
+    time: float
+
+
+BySlot = dict[int | None, Counts]
 # Makes a batch of what is new: (outlet, what it has taken before, final) -> batch and new totals.
 Maker = Callable[["Outlet", Mapping[str, Counts], bool], Pending]
 
@@ -46,6 +59,8 @@ class Outlet:
         self, name: str, notifier: Notifier, interval: float, make: Maker, run_dir: str
     ) -> None:
         self.events: EventCourier | None = None
+        self.spool: SpoolQueue | None = None  # where `events` come from
+        self.spooled = 0  # bytes that waited there at the last look
         self.name = name
         self.notifier = notifier
         own = getattr(notifier, "interval", None)
@@ -60,16 +75,20 @@ class Outlet:
         self._log = RecordLog(os.path.join(run_dir, f"sent-{names.sanitise(name)}.log"))
         self._sent: dict[str, Counts] = {}
         self._changed: set[str] = set()
+        self._peaks: dict[str, int] = {}
         self._queue: deque[Pending] = deque()
         self._taken: dict[str, Counts] = {}
         self._failures = 0
-        self._last_error = ""
+        self.last_error: Trouble | None = None
+        self.last_success: float | None = None  # seconds of the epoch
         self._retry_at = 0.0
         self._due = 0.0
         self._set_due(time.time())
         self.finished = False
         self._condition = threading.Condition()
         self._wanted: str | None = None  # "tick", "flush", "final" or "stop"
+        self._cursor = threading.Lock()  # for what is remembered of what was sent
+        self._farewells: list[tuple[str, list[Metric], BySlot]] = []
         self._recall()
         self._thread = threading.Thread(target=self._work, name=f"outlet {name}", daemon=True)
 
@@ -86,6 +105,19 @@ class Outlet:
     def changed(self, series: set[str]) -> None:
         """Note that there is news of these series. The caller holds the totals' lock."""
         self._changed |= series
+
+    def note_peaks(self, peaks: dict[str, dict[int, int]]) -> None:
+        """Note the peaks of running calls, by series and slot. The caller holds the lock."""
+        for series, of_slots in peaks.items():
+            for slot, peak in of_slots.items():
+                key = f"{series}#{slot}"
+                self._peaks[key] = max(peak, self._peaks.get(key, 0))
+            together = sum(of_slots.values())
+            self._peaks[series] = max(together, self._peaks.get(series, 0))
+
+    def take_peak(self, key: str) -> int:
+        """The peak of a series (or of one slot: series#slot) since the last call."""
+        return self._peaks.get(key, 0) if self.cumulative else self._peaks.pop(key, 0)
 
     def take_changed(self) -> set[str]:
         """The series with news since the last call. The caller holds the totals' lock."""
@@ -177,6 +209,20 @@ class Outlet:
         self._call_if_there("tick")
         if self.events is not None:
             self.events.work(until=time.monotonic() + (URGENT_LIMIT if urgent else EVENTS_TURN))
+        if self.spool is not None:
+            self.spooled = self.spool.waiting()
+
+    def deliver(self, events: Sequence[Event]) -> Sequence[bool]:
+        """Hand events to the notifier: which of them have arrived. Raises what it raises."""
+        notifier: Any = self.notifier
+        try:
+            confirmed: Sequence[bool] = notifier.deliver(events)
+        except Exception as error:
+            self._note_error(error)
+            raise
+        if any(confirmed):
+            self.last_success = time.time()
+        return confirmed
 
     def _send_queue(self, urgent: bool) -> None:
         """Send what waits; twice if it fails while the program waits too (urgent)."""
@@ -193,43 +239,100 @@ class Outlet:
                 continue
             self._failures = 0
             self._retry_at = 0.0
+            self.last_success = time.time()
             self._queue.popleft()
-            self.tallies["sent"] += _others(pending.batch)
+            self.tallies["sent"] += pending.others
             self._commit(pending)
+
+    @property
+    def queued(self) -> int:
+        """How many batches wait to be sent."""
+        return len(self._queue)
 
     def troubles(self) -> list[str]:
         """What of this notifier's news was lost, and why; nothing if all went well."""
+        of_events = self.events.troubles() if self.events else []
         dropped, waiting = self.tallies["dropped"], len(self._queue)
         if not dropped and not (waiting and self._failures):
-            return []
+            return of_events
         lost = f"samples dropped: {dropped}" if dropped else f"batches not sent: {waiting}"
-        return [f"notifier {self.name}: {lost}; {self._last_error}"]
+        why = f"; {self.last_error.text}" if self.last_error else ""
+        return [f"notifier {self.name}: {lost}{why}", *of_events]
 
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
-        self._last_error = f"{type(error).__name__}: {error}"
+        self._note_error(error)
         self.tallies["failures"] += 1
         if self._failures == 1:
             log.warning("%s: %s: %s; will try again", self.name, type(error).__name__, error)
         pause = min(FIRST_PAUSE * 2.0 ** (self._failures - 1), LONGEST_PAUSE)
         self._retry_at = time.monotonic() + pause * random.uniform(0.8, 1.2)
 
+    def _note_error(self, error: Exception) -> None:
+        self.last_error = Trouble(f"{type(error).__name__}: {error}", time.time())
+
     def _drop(self, pending: Pending, reason: str) -> None:
-        lost = _others(pending.batch)
+        lost = pending.others
         self.tallies["dropped"] += lost
         self.tallies[f"dropped.{reason}"] += lost
         log.warning("%s: dropped %d samples (%s)", self.name, lost, reason)
         self._commit(pending)
 
     def _commit(self, pending: Pending) -> None:
+        self._remember(pending.totals)
+
+    def _remember(self, totals: dict[str, Counts]) -> None:
         """Remember what has been sent, so that no successor of this process sends it again."""
-        self._sent.update(pending.totals)
-        try:
-            self._log.append([(key, each.to_plain()) for key, each in pending.totals.items()])
-            if self._log.crowded():
-                self._log.replace([(key, each.to_plain()) for key, each in self._sent.items()])
-        except OSError as error:
-            log.warning("%s: cannot remember what was sent: %s", self.name, error)
+        with self._cursor:
+            self._sent.update(totals)
+            try:
+                self._log.append([(key, each.to_plain()) for key, each in totals.items()])
+                if self._log.crowded():
+                    self._log.replace([(key, each.to_plain()) for key, each in self._sent.items()])
+            except OSError as error:
+                log.warning("%s: cannot remember what was sent: %s", self.name, error)
+
+    def start_from(self, totals: dict[str, Counts]) -> None:
+        """Send of these series only what comes on top. The caller holds the totals' lock."""
+        if not self.cumulative:
+            self._taken.update(totals)
+            self._remember(totals)
+
+    def bid_farewell(self, series: str, metrics: list[Metric], by_slot: BySlot) -> None:
+        """Send what the series has come to by now as those metrics, for the last time.
+
+        The caller holds the totals' lock.
+        """
+        if not self.cumulative:
+            self._farewells.append((series, metrics, by_slot))
+
+    def bids_farewell(self, series: str) -> bool:
+        """Whether something has not been sent yet. The caller holds the totals' lock."""
+        return any(name == series for name, _, _ in self._farewells)
+
+    def take_farewells(self) -> dict[str, tuple[list[Metric], BySlot]]:
+        """The next one of each series, which has other news after that."""
+        taken: dict[str, tuple[list[Metric], BySlot]] = {}
+        left = []
+        for each in self._farewells:
+            if each[0] in taken:
+                left.append(each)
+            else:
+                taken[each[0]] = each[1:]
+        self._farewells = left
+        self._changed |= taken.keys()
+        return taken
+
+    def set_interval(self, interval: float) -> None:
+        """Make batches so often from now on."""
+        self.interval = interval
+        self._set_due(time.time())
+
+    def take_the_place_of(self, other: Outlet) -> None:
+        """Go on where `other`, which has stopped, has left off. Not to be started before."""
+        self._farewells = other._farewells
+        self.tallies.update(other.tallies)
+        self._told = other._told
 
     def self_metrics(self) -> dict[str, int]:
         """What the tallies have grown by since the last call."""
@@ -243,8 +346,3 @@ class Outlet:
             getattr(self.notifier, method, lambda: None)()
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             log.warning("%s: %s: %s", self.name, method, error)
-
-
-def _others(batch: Batch) -> int:
-    """How many samples are not about tach itself."""
-    return sum(1 for each in batch.samples if each.series.rpartition(".")[2] != SELF)

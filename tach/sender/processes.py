@@ -39,6 +39,10 @@ class Processes:
         """Whether the process lived at the last `remove_dead`."""
         return key in self._living
 
+    def living(self) -> list[ProcessKey]:
+        """The processes that lived at the last `remove_dead`."""
+        return list(self._living)
+
     def any_but(self, pid: int) -> bool:
         """Whether any other process than this one lives."""
         return any(key[0] != pid for key in self._living)

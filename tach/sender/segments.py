@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import mmap
 import os
-import sys
+from array import array
 from collections.abc import Iterator
 
-from tach import layout
-from tach.histogram import BLOCK_BYTES
-from tach.sender.counts import Counts
+from tach import buckets, layout
+from tach.samples import Running
+from tach.sender.counts import NOTHING, Counts
 
-_GROWING = (layout.E_SUM, layout.E_ERRORS, layout.E_CANCELLED, layout.E_IGNORED)
+ALL_BLOCKS = (1 << layout.BLOCKS) - 1
+NOBODY = (1 << 64) - 1
+_QUANTITIES = (layout.KIND_DURATION, layout.KIND_NUMBER)
 
 
 class NotASegment(Exception):
@@ -19,26 +21,22 @@ class NotASegment(Exception):
 
 
 class Series:
-    """One series of a segment: its entries and those of its error classes.
+    """One series of a segment: its entries, and those of its error classes and quantities.
 
     There is more than one where several threads were the first to need it; one of them is used.
-    `name` is the totals' to give.
+    `own_name` is "" for a series that goes by its target's name; `owner` is the totals' to give.
+    Entries are offsets.
     """
 
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.name = ""
-        self.entries: list[memoryview] = []
-        self.error_classes: list[tuple[str, memoryview]] = []
-        self._seen: list[int] = []
+    __slots__ = ("entries", "error_classes", "own_name", "owner", "quantities", "target")
 
-    def changed(self) -> bool:
-        """Whether calls ended since the last time this was asked."""
-        now = [words[at] for words in self.entries for at in _GROWING]
-        if now == self._seen:
-            return False
-        self._seen = now
-        return True
+    def __init__(self, target: int, own_name: str) -> None:
+        self.target = target
+        self.own_name = own_name
+        self.owner = NOBODY
+        self.entries: tuple[int, ...] = ()
+        self.error_classes: tuple[tuple[str, int], ...] = ()
+        self.quantities: tuple[tuple[str, int], ...] = ()
 
 
 class SegmentReader:
@@ -46,11 +44,11 @@ class SegmentReader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._bytes = memoryview(b"")
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.view = memoryview(b"")
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._map()
-            header = self._words(0, layout.HEADER_BYTES)
+            header = self._slice(0, layout.HEADER_BYTES).cast("Q")
         except (ValueError, NotASegment) as error:
             os.close(self._file)
             raise NotASegment(str(error)) from None
@@ -60,67 +58,151 @@ class SegmentReader:
         self._header = header
         self.pid: int = header[layout.H_PID]
         self.slot = 0
+        self.place = 0  # of its bytes, among those of all segments
         self.damaged = False
         self._newest = 0
-        self._by_target: dict[int, Series] = {}
+        self._by_name: dict[tuple[int, str], Series] = {}
+        self.runtimes: dict[str, Series] = {}  # of the process as a whole
         self._by_offset: dict[int, Series] = {}
+        self._offsets = array("Q")  # of the entries of calls
+        self._owners = array("Q")
+        self._seen = bytearray()
 
     @property
     def series(self) -> list[Series]:
         """The series found so far."""
-        return list(self._by_target.values())
+        return list(self._by_name.values())
 
     def find_new(self) -> list[Series]:
-        """The series that the process has added since the last call.
+        """The series that the process has added since the last call, or added to.
 
         Raises NotASegment where the file has been damaged since.
         """
-        found = []
+        found: dict[Series, None] = {}
         newest = self._header[layout.H_FIRST]
         added = list(self._entries(newest, self._newest))
         self._newest = newest
         for offset, words in reversed(added):  # the oldest first: parents before their classes
-            if words[layout.E_KIND] == layout.KIND_CALLS:
-                target = words[layout.E_TARGET]
-                if target not in self._by_target:
-                    self._by_target[target] = Series(target)
-                    found.append(self._by_target[target])
-                self._by_target[target].entries.append(words)
-                self._by_offset[offset] = self._by_target[target]
-            elif words[layout.E_KIND] == layout.KIND_ERROR_CLASS:
-                parent = self._by_offset.get(words[layout.E_PARENT])
-                if parent is not None:
-                    parent.error_classes.append((_name(words), words))
+            kind = words[layout.E_KIND]
+            if kind == layout.KIND_RUNTIME:
+                name = _name(words)
+                runtime = self.runtimes.setdefault(name, Series(layout.NO_TARGET, name))
+                runtime.entries += (offset,)
+                self._by_offset[offset] = runtime
+                continue
+            series = self._take(kind, offset, words)
+            if series is not None:
+                found[series] = None
+        return [series for series in found if series.target != layout.NO_TARGET]
+
+    def _take(self, kind: int, offset: int, words: memoryview) -> Series | None:
+        """The series, whether new or not, that the entry belongs to; None if to none."""
+        if kind == layout.KIND_CALLS:
+            key = words[layout.E_TARGET], _name(words)
+            series = self._by_name.get(key)
+            if series is None:
+                series = self._by_name[key] = Series(*key)
+            self._offsets.append(offset)
+            self._seen += bytes(buckets.CHANGING)
+            series.entries += (offset,)
+            self._by_offset[offset] = series
+            return series
+        series = self._by_offset.get(words[layout.E_PARENT])
+        if series is not None and kind == layout.KIND_ERROR_CLASS:
+            series.error_classes += ((_name(words), offset),)
+        elif series is not None and kind in _QUANTITIES:
+            series.quantities += ((_name(words), offset),)
+        return series
+
+    def changed(self, news: array[int]) -> dict[int, int]:
+        """Mark in `news` what has changed of the owners' series; the peaks of their running calls.
+
+        A bit for each block that may count more than when this was last asked, and bit 0.
+        """
+        for offset in self._offsets[len(self._owners) :]:
+            self._owners.append(self._by_offset[offset].owner)
+        found: dict[int, int] = {}
+        for entry, peak in buckets.changed(
+            self.view, self._offsets, self._owners, self._seen, news
+        ):
+            owner = self._owners[entry]
+            found[owner] = found.get(owner, 0) + peak
         return found
+
+    def words(self, offset: int) -> memoryview:
+        """The words of the cell there. Raises NotASegment where the file ends before."""
+        return self._slice(offset, layout.CELL_BYTES).cast("Q")
+
+    def follow_growth(self) -> bool:
+        """See the whole file, which may have grown; whether it has."""
+        if os.fstat(self._file).st_size <= len(self.view):
+            return False
+        self._map()
+        return True
 
     def counts(self, series: Series) -> Counts:
         """What the series has counted up to now."""
-        errors_by_type: dict[str, int] = {}
-        for name, words in series.error_classes:
-            errors_by_type[name] = errors_by_type.get(name, 0) + words[layout.E_COUNT]
-        first, *others = series.entries
-        counts = self._counts(first, errors_by_type)
-        for words in others:
-            counts = counts.plus(self._counts(words, {}))
-        return counts
-
-    def _counts(self, words: memoryview, errors_by_type: dict[str, int]) -> Counts:
-        blocks = {}
-        for block in range(layout.LOWEST_BLOCK, layout.BLOCKS):
-            offset = words[layout.E_BLOCKS + block]
-            if offset and self._reaches(offset):
-                data = self._slice(offset, BLOCK_BYTES)
-                blocks[block] = int.from_bytes(data, sys.byteorder)
-        return Counts(
-            blocks,
-            words[layout.E_SUM],
-            words[layout.E_MIN],
-            words[layout.E_MAX] if blocks else -1,
-            words[layout.E_ERRORS],
-            words[layout.E_CANCELLED],
-            words[layout.E_IGNORED],
-            errors_by_type,
+        counts = self._counts(*series.entries)
+        if not series.quantities and not series.error_classes:
+            return counts
+        return counts._replace(
+            errors_by_type=self.errors_by_type(series), quantities=self.quantities(series)
         )
+
+    def errors_by_type(self, series: Series) -> dict[str, int]:
+        """How often its calls have raised each class."""
+        found: dict[str, int] = {}
+        for name, offset in series.error_classes:
+            found[name] = found.get(name, 0) + self.words(offset)[layout.E_COUNT]
+        return found
+
+    def quantities(self, series: Series) -> dict[str, Counts]:
+        """What else has been measured of its calls."""
+        found: dict[str, Counts] = {}
+        for name, offset in series.quantities:
+            found[name] = found.get(name, NOTHING).plus(self._quantity(offset))
+        return found
+
+    def _quantity(self, offset: int) -> Counts:
+        counts = self._counts(offset)
+        words = self.words(offset)
+        if words[layout.E_KIND] != layout.KIND_NUMBER:
+            return counts
+        if not counts.pairs:
+            return NOTHING
+        doubles = words.cast("B").cast("d")
+        total, low, high = (
+            _in_units(doubles[at]) for at in (layout.E_SUM, layout.E_MIN, layout.E_MAX)
+        )
+        return counts._replace(
+            total=total,
+            low=low,
+            high=high,
+            scale=1 / layout.NUMBER_UNITS,
+            last=doubles[layout.E_LAST],
+        )
+
+    def _counts(self, *offsets: int) -> Counts:
+        places = array("Q", [word for offset in offsets for word in (0, offset)])
+        self.follow_growth()
+        return Counts(*buckets.added_up([self.view], places, ALL_BLOCKS, b""), {})
+
+    def running(self, series: Series, now: int) -> Running:
+        """The calls of the series that run at `now` (monotonic nanoseconds)."""
+        active = 0
+        oldest = now
+        for words in map(self.words, series.entries):
+            active += words[layout.E_ACTIVE]
+            starts = words[layout.E_SLOTS : layout.E_SLOTS + layout.SLOTS].tolist()
+            crowd = words[layout.E_CROWD]
+            if crowd:  # of those without a slot only the mean is known
+                starts.append(words[layout.E_CROWD_STARTS] // crowd * layout.CROWD_UNIT)
+            oldest = min([oldest, *(each for each in starts if each)])
+        return Running(active, active, (now - oldest) / 1e9 if active else 0.0)
+
+    def tell_news(self) -> None:
+        """Let the process look at the plan, which has been changed."""
+        self._header[layout.H_NEWS] = 1
 
     def close(self) -> None:
         """Let go of the file; the mapping goes with the last view of it."""
@@ -129,32 +211,28 @@ class SegmentReader:
     def _entries(self, newest: int, known: int) -> Iterator[tuple[int, memoryview]]:
         offset, seen = newest, 0
         while offset and offset != known:
-            words = self._words(offset, layout.CELL_BYTES)
+            words = self.words(offset)
             yield offset, words
             seen += 1
-            if seen * layout.CELL_BYTES > len(self._bytes):
+            if seen * layout.CELL_BYTES > len(self.view):
                 raise NotASegment("its entries lead round in a circle")
             offset = words[layout.E_NEXT]
 
-    def _words(self, offset: int, length: int) -> memoryview:
-        return self._slice(offset, length).cast("Q")
-
     def _slice(self, offset: int, length: int) -> memoryview:
-        if offset + length > len(self._bytes):
+        if offset + length > len(self.view):
             self._map()
-        if offset % layout.WORD or offset + length > len(self._bytes):
+        if offset % layout.WORD or offset + length > len(self.view):
             raise NotASegment(f"it ends before offset {offset}")
-        return self._bytes[offset : offset + length]
-
-    def _reaches(self, offset: int) -> bool:
-        """Whether there is a block at the offset: not in a file that has been damaged."""
-        if offset + BLOCK_BYTES > len(self._bytes):
-            self._map()
-        return not offset % layout.WORD and offset + BLOCK_BYTES <= len(self._bytes)
+        return self.view[offset : offset + length]
 
     def _map(self) -> None:
-        mapping = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)  # ValueError: empty
-        self._bytes = memoryview(mapping)
+        mapping = mmap.mmap(self._file, 0, access=mmap.ACCESS_WRITE)  # ValueError: empty
+        self.view = memoryview(mapping)
+
+
+def _in_units(number: float) -> int:
+    whole = int(number)  # apart, or a large one would lose some
+    return whole * layout.NUMBER_UNITS + round((number - whole) * layout.NUMBER_UNITS)
 
 
 def _name(words: memoryview) -> str:

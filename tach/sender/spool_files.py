@@ -95,6 +95,14 @@ class SpoolFile:
             start += at
 
 
+class Item(NamedTuple):
+    """An event on offer. `file` and `record` are None for those that the sender itself has made."""
+
+    event: Event
+    file: SpoolFile | None
+    record: Record | None
+
+
 def _parse(data: bytes, at: int) -> Record | None:
     """The record at `at`, if there is a whole one; its `end` is relative to the data."""
     head_end = at + spool.HEAD.size + spool.REST.size

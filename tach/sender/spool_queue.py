@@ -10,14 +10,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 from tach import spool
 from tach.plan import SpoolPlan
-from tach.samples import Event
 from tach.sender import messages, spool_files
+from tach.sender.doubts import Doubts
+from tach.sender.drops import Drops
 from tach.sender.log import RecordLog
-from tach.sender.spool_files import GAP, Record, SpoolFile
+from tach.sender.spool_files import GAP, Item, Record, SpoolFile
 from tach.sender.usage import Usage
 
 log = logging.getLogger("tach.sender")
@@ -30,19 +31,12 @@ SETTLED = 1.0  # seconds after which nobody is still in the middle of writing to
 Clock = Callable[[], float]
 
 
-class Item(NamedTuple):
-    """An event on offer. `file` and `record` are None for those that the sender itself has made."""
-
-    event: Event
-    file: SpoolFile | None
-    record: Record | None
-
-
 class SpoolQueue:
     """The spool of one notifier in `directory`. One sender at a time works on it: see `acquire`.
 
-    `tallies` counts events: delivered, dropped by reason, corrupt, foreign, unfinished. `clock`
-    gives the seconds of the epoch.
+    `tallies` counts events: delivered, dropped by reason, corrupt, foreign, unfinished, and resent:
+    delivered after it was not known whether they had arrived before, so that no more than these
+    have arrived twice. `clock` gives the seconds of the epoch.
     """
 
     def __init__(
@@ -67,6 +61,9 @@ class SpoolQueue:
         self._own: list[bytes] = []  # messages of the sender's own making
         # confirmed beyond the offset of their file: (file, end of the record)
         self._confirmed: set[tuple[str, int]] = set()
+        self._doubts = Doubts()
+        self._drops = Drops()
+        self._receiver_takes = False  # has taken an event since the last one was dropped
         self._synced_at = 0.0
 
     def acquire(self) -> bool:
@@ -107,10 +104,11 @@ class SpoolQueue:
         for file in self._in_order():
             items += self._of_file(file, WINDOW - len(items))
         self._make_own(items)
+        self._note_offered(items)
         return [Item(spool_files.to_event(body), None, None) for body in self._own[:WINDOW]] + items
 
     def _make_own(self, items: list[Item]) -> None:
-        """What the sender has to add: the ends of calls cut short, and the sums of usage."""
+        """What the sender has to add: ends of calls cut short, sums of usage, what was dropped."""
         before = len(self._own)
         for process in [each for each in self._open if self._is_over(each)]:
             self._end_open_calls(process)
@@ -118,16 +116,39 @@ class SpoolQueue:
             firsts = {item.file.name: item.event for item in reversed(items) if item.file}
             stamps = [spool_files.timestamp_of(event.message) for event in firsts.values()]
             self._usage.close_periods(self._clock(), min(stamps, default=None), self._own)
+        if self._drops and (self._receiver_takes or not (items or self._own)):
+            told = self._drops.tell(self._clock())
+            self._own += [told] if told else []
         if len(self._own) > before:
             self._remember()  # before they are sent: they must not be made anew
+
+    def _note_offered(self, items: list[Item]) -> None:
+        """Leave word for a successor, should this sender die before it knows what has arrived."""
+        if self._doubts.offer(items):
+            with contextlib.suppress(OSError):  # a full disk, which must not stop the delivery
+                self._state.append({"offered": self._doubts.to_plain(self._done)})
+
+    def withdraw(self, items: Sequence[Item]) -> None:
+        """Note that nobody was there to take the events on offer."""
+        self._doubts.withdraw(items)
+        with contextlib.suppress(OSError):
+            self._remember()
+
+    def doubt(self, items: Sequence[Item]) -> None:
+        """Note that some of the events on offer may have arrived, and nobody knows which."""
+        self._doubts.doubt(items)
 
     def confirm(self, items: Sequence[Item], confirmed: Sequence[bool]) -> None:
         """Note which of the events on offer have arrived, for good. Raises OSError."""
         for item, arrived in zip(items, confirmed, strict=True):
             if arrived:
+                self._receiver_takes = True
                 self._tallies["events.delivered"] += 1
+                if self._doubts.has(item):
+                    self._tallies["events.resent"] += 1
                 if item.file is None or item.record is None:
                     self._own.remove(item.event.message)
+                    self._doubts.settle(item.event.message)
                 else:
                     self._confirmed.add((item.file.name, item.record.end))
         for file in {item.file.name: item.file for item in items if item.file}.values():
@@ -223,6 +244,7 @@ class SpoolQueue:
         file.close()
         del self._files[file.name]
         self._done.pop(file.name, None)
+        self._doubts.forget(file.name)
 
     def _find_files(self) -> None:
         for file in [each for each in self._files.values() if each.removed]:
@@ -301,10 +323,19 @@ class SpoolQueue:
         if dropped:
             self._tallies["events.dropped"] += dropped
             self._tallies[f"events.dropped.{reason}"] += dropped
+            self._note_dropped(reason, waiting, ends)
             log.warning("%s: dropped %d events (%s)", self._directory, dropped, reason)
         if kept:
             self._rewrite(file, kept)
+        self._done[file.name] = file.offset = file.size
+        with contextlib.suppress(OSError):  # a full disk, which is the more reason for it to go
+            self._remember()  # before the file goes: it may be all that knows of the calls
         self._remove(file)
+
+    def _note_dropped(self, reason: str, waiting: list[Record], kept: set[int]) -> None:
+        self._receiver_takes = False
+        gone = [each.body for each in waiting if each.end not in kept]
+        self._drops.add(reason, gone, self._clock())
 
     def _is_waiting(self, file: SpoolFile, record: Record) -> bool:
         return record.kind != GAP and (file.name, record.end) not in self._confirmed
@@ -318,11 +349,25 @@ class SpoolQueue:
         os.replace(f"{path}.new", path)
         self._files[name] = SpoolFile(self._directory, name)
         self._files[name].only_errors = True
+        self._doubts.move(file, self._files[name])
 
     def _remember(self) -> None:
-        self._state.replace((self._done, self._open, self._own, self._usage.to_plain()))
+        state = {
+            "done": self._done,
+            "open": self._open,
+            "own": self._own,
+            "usage": self._usage.to_plain(),
+            "offered": self._doubts.to_plain(self._done),
+            "drops": self._drops.to_plain(),
+        }
+        self._state.replace(state)
 
     def _recall(self) -> None:
-        for done, open_calls, own, usage in self._state.read():
-            self._done, self._open, self._own = done, open_calls, own
-            self._usage.from_plain(usage)
+        state: dict[str, Any] = {}
+        for record in self._state.read():
+            state.update(record)
+        self._done, self._open = state.get("done", {}), state.get("open", {})
+        self._own = state.get("own", [])
+        self._doubts.from_plain(state.get("offered", {}), self._own)
+        self._usage.from_plain(state.get("usage", self._usage.to_plain()))
+        self._drops.from_plain(state.get("drops", self._drops.to_plain()))

@@ -1,0 +1,151 @@
+"""Of what kind a callable is, and how it is taken apart and put together with a probe in it."""
+
+from __future__ import annotations
+
+import sys
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+
+from tach.agent.finding import CannotPatch, type_of
+from tach.agent.probe import unprobed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tach.agent.finding import Found
+
+_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+_FLOWS = (
+    (_ASYNC_GENERATOR, "async generator"),
+    (_COROUTINE | _ITERABLE_COROUTINE, "coroutine"),
+    (_GENERATOR, "generator"),
+)
+_MARKS = ("_is_coroutine_mark", "_is_coroutine_marker", "_is_coroutine")
+# Types that bind as functions do; they cannot be named without importing more.
+_BINDING = ("_lru_cache_wrapper", "cython_function_or_method")
+
+
+class Kind:
+    """One callable attribute. `function` is what gets the probe.
+
+    `name` is for people; `flow` is "" or what a call returns instead of being done: "generator",
+    "coroutine", "async generator". It `binds` as a function in a class does; `skip` is 1 where its
+    first argument is self or cls.
+    """
+
+    __slots__ = ("binds", "flow", "function", "name", "raw", "skip")
+
+    def __init__(self, found: Found) -> None:
+        in_class = isinstance(found.owner, type)
+        raw = self.raw = found.raw
+        self.function, self.name = _take_apart(raw, in_class)
+        inner = unprobed(self.function)[0]
+        _refuse(found, inner)
+        self.flow = flow_of(inner)
+        self.binds = _binds(inner)
+        self.skip = int(in_class and type(raw) is not staticmethod)
+        if not self.name:
+            self.name = _name(inner, self.flow, in_class)
+
+    def with_probe(self, probe: Any) -> Any:
+        """What to put in the attribute's place."""
+        raw = self.raw
+        if self.function is raw:
+            return probe
+        if type(raw) in (classmethod, staticmethod):
+            replacement = type(raw)(probe)
+            vars(replacement).update(vars(raw))
+            return replacement
+        if type(raw) is property:
+            return raw.getter(probe)
+        replacement = object.__new__(type(raw))
+        vars(replacement).update(vars(raw))
+        vars(replacement)["func"] = probe
+        return replacement
+
+
+def _take_apart(raw: Any, in_class: bool) -> tuple[Any, str]:
+    """The callable in the attribute, and the kind of attribute if that says all."""
+    kind = type(raw)
+    if kind is classmethod:
+        return raw.__func__, "class method"
+    if kind is staticmethod:
+        return raw.__func__, "static method"
+    if kind is property and in_class:
+        if raw.fget is None:
+            raise CannotPatch("refused", "it is a property without a getter")
+        return raw.fget, "property"
+    if in_class and _is(raw, "cached_property"):
+        return raw.func, "cached property"
+    if in_class and _is(raw, "partialmethod"):
+        return raw.func, "partial method"
+    return raw, ""
+
+
+def _is(raw: Any, name: str) -> bool:
+    """Whether it is a `functools` one of that name: which is not imported for our sake."""
+    functools = sys.modules.get("functools")
+    return functools is not None and type(raw) is vars(functools)[name]
+
+
+def _refuse(found: Found, inner: Any) -> None:
+    """Raises CannotPatch where what is there cannot be measured."""
+    if isinstance(inner, type):
+        advice = f"{found.name}.__init__" if not isinstance(found.owner, type) else "its __init__"
+        raise CannotPatch("refused", f"it is a class; name a method of it, such as {advice}")
+    kind = type(inner)
+    unseen = hasattr(kind, "__get__") and not (_binds(inner) or isinstance(inner, _UNBINDING))
+    if unseen and isinstance(found.owner, type):
+        raise CannotPatch("refused", f"it is a descriptor {type_of(inner)}: its calls are not seen")
+    if isinstance(inner, ModuleType) or not callable(inner):
+        raise CannotPatch("refused", f"it is {type_of(inner)}, which cannot be called")
+    if inner is object.__new__ or inner is object.__init__:
+        raise CannotPatch("refused", f"the class has no {found.name} of its own")
+
+
+_UNBINDING = (MethodType,)
+
+
+def _binds(inner: Any) -> bool:
+    kind = type(inner)
+    if kind in (FunctionType, MethodDescriptorType, WrapperDescriptorType):
+        return True
+    return kind.__name__ in _BINDING or (hasattr(kind, "__get__") and _is(inner, "partial"))
+
+
+def flow_of(inner: Any) -> str:
+    """What a call of it returns instead of being done, as `Kind.flow` says it."""
+    function = inner
+    while _is(function, "partial"):
+        function = unprobed(function.func)[0]
+    if type(function) is MethodType:
+        function = unprobed(function.__func__)[0]
+    if type(function) is not FunctionType:
+        of_class = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted
+        function = unprobed(of_class)[0]
+    if type(function) is not FunctionType:
+        return ""
+    if any(mark in vars(function) for mark in _MARKS):
+        return "coroutine"
+    for flags, flow in _FLOWS:
+        if function.__code__.co_flags & flags:
+            return flow
+    return ""
+
+
+def _name(inner: Any, flow: str, in_class: bool) -> str:
+    if type(inner) in (FunctionType, MethodDescriptorType, WrapperDescriptorType):
+        name = "method" if in_class else "function"
+        return f"{flow} {name}" if flow else name
+    if type(inner) is BuiltinFunctionType:
+        return "function in C"
+    if type(inner).__name__ == "_lru_cache_wrapper":
+        return "cached function"
+    return "partial function" if _is(inner, "partial") else "callable object"
