@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
@@ -27,33 +29,80 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 class Goal(NamedTuple):
-    """Something to reach: at most `limit`."""
+    """Something to reach: at most `limit`, or at the least."""
 
     what: str
     value: float
     limit: float
     unit: str
+    least: bool = False
 
     def text(self) -> str:
         """One line that begins with a mark."""
-        mark = "✓" if self.value <= self.limit else "✗"
-        return f"{mark} {self.what}: {self.value:.3g}{self.unit}, at most {self.limit:g}{self.unit}"
+        reached = self.value >= self.limit if self.least else self.value <= self.limit
+        bound = f"at {'least' if self.least else 'most'} {number(self.limit)}{self.unit}"
+        mark = "✓" if reached else "✗"
+        return f"{mark} {self.what}: {number(self.value)}{self.unit}, {bound}"
+
+
+def number(value: float) -> str:
+    """With three figures at least, such as 0.00123, 12.3 or 21,042."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def megabytes(size: int) -> str:
+    """The bytes as MB."""
+    return f"{size / 1e6:.0f}"
+
+
+class Picture(NamedTuple):
+    """A plot in a file of that name beside the document, and what draws it into a file."""
+
+    name: str
+    what: str
+    draw: Callable[[Path], None]
+
+
+class Table(NamedTuple):
+    """One more table, and what it means."""
+
+    meaning: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def text(self) -> str:
+        """Markdown."""
+        return f"{self.meaning}\n\n{table(self.header, self.rows)}"
 
 
 class Section(NamedTuple):
-    """One benchmark: a table, what it means, and the goals that it is about."""
+    """One benchmark: a table, what it means, and the goals that it is about.
+
+    Without rows there is no table: `meaning` says why.
+    """
 
     title: str
     meaning: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     goals: Sequence[Goal]
+    more: Sequence[Table] = ()
+    picture: Picture | None = None
 
     def text(self) -> str:
         """Markdown that reads well on a terminal too."""
         goals = [f"- {goal.text()}" for goal in self.goals]
-        parts = [f"## {self.title}", self.meaning, table(self.header, self.rows), "\n".join(goals)]
+        rows = table(self.header, self.rows) if self.rows else ""
+        picture = f"![{self.picture.what}]({self.picture.name})" if self.picture else ""
+        more = [each.text() for each in self.more]
+        parts = [f"## {self.title}", picture, self.meaning, rows, *more, "\n".join(goals)]
         return "\n\n".join(part for part in parts if part)
+
+
+def listed(what: str, found: Iterable[str]) -> str:
+    """A paragraph with what there is; nothing if there is nothing."""
+    text = "; ".join(found)
+    return f"\n\n{textwrap.fill(f'{what}: {text}.', 100)}" if text else ""
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,59 +1,90 @@
-"""Measures what tach costs: run.py [--write] [--only calls,start,sender]. `make bench` calls it."""
+"""Measures what tach costs: run.py [--write [FILE]] [--only NAME,...]. `make bench` calls it."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import socket
+import sys
+import traceback
 from pathlib import Path
 
+import bus
 import calls
+import comparison
+import events
+import green
+import growth
 import sender
+import service
 import start
-from scratch import ROOT, Scratch
+import top
+from document import Document
+from scratch import ROOT, Here, Scratch
 
-BENCHMARKS = {"calls": calls.measure, "start": start.measure, "sender": sender.measure}
+BENCHMARKS = {
+    "peers": comparison.measure,
+    "calls": calls.measure,
+    "green": green.measure,
+    "start": start.measure,
+    "service": service.measure,
+    "sender": sender.measure,
+    "growth": growth.measure,
+    "top": top.measure,
+    "events": events.measure,
+    "speed": bus.measure_speed,
+    "lag": bus.measure_lag,
+}
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-HEAD = """\
-# What tach costs
-
-As last measured by `make bench ARGS=--write`, with Python {python} on {cores} cores of {cpu}, at a
-load average of {load:.1f} beforehand: what others do on the machine makes a start slower. The
-figures of another machine differ; the proportions hardly do.
-"""
 
 
 def main() -> None:
-    """Measure, print, and write the document if asked to."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"put it into {DOCUMENT.name}")
-    parser.add_argument("--only", default=",".join(BENCHMARKS), help="some of: %(default)s")
-    options = parser.parse_args()
-    if options.write and options.only != parser.get_default("only"):
-        parser.error("--write needs all of them, without --only")
-    parts = [head()]
-    with Scratch() as scratch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+    """Measure, print, and put it into the document if asked to."""
+    options = parser().parse_args()
+    document = Document(options.write) if options.write else None
+    place = Here() if options.quick else Scratch()
+    with place as scratch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind(("127.0.0.1", 0))  # nobody reads: what does not fit in is lost
-        for name in options.only.split(","):
-            section = BENCHMARKS[name](scratch, sink.getsockname()[1]).text()
-            print(section, end="\n\n", flush=True)
-            parts.append(f"{section}\n")
-    if options.write:
-        DOCUMENT.write_text("\n".join(parts))
+        port = sink.getsockname()[1]
+        failed = [name for name in options.only if not succeeds(name, scratch, port, document)]
+    if failed:
+        sys.exit(f"not measured, see above: {', '.join(failed)}")
 
 
-def head() -> str:
-    """The beginning of the document."""
-    load, *_ = os.getloadavg()
-    return HEAD.format(python=platform.python_version(), cores=os.cpu_count(), cpu=cpu(), load=load)
+def succeeds(name: str, scratch: Scratch, port: int, document: Document | None) -> bool:
+    """Make that section; if it fails the others can be made all the same."""
+    try:
+        section = BENCHMARKS[name](scratch, port)
+        print(section.text(), end="\n\n", flush=True)
+        if document:
+            document.put(name, section)
+            document.write(BENCHMARKS)
+    except Exception:  # noqa: BLE001 - whatever it is, it is shown
+        traceback.print_exc()
+        return False
+    return True
 
 
-def cpu() -> str:
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def parser() -> argparse.ArgumentParser:
+    """What the command line can say."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--write", nargs="?", type=Path, const=DOCUMENT, metavar="FILE", help="put it into docs/"
+    )
+    parser.add_argument(
+        "--only", type=names, default=[*BENCHMARKS], help=f"some of: {','.join(BENCHMARKS)}"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only try it out: few rounds, without other tools"
+    )
+    return parser
+
+
+def names(text: str) -> list[str]:
+    """The benchmarks that are named there, in their own order."""
+    wanted = text.split(",")
+    if unknown := {*wanted} - BENCHMARKS.keys():
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+    return [name for name in BENCHMARKS if name in wanted]
 
 
 if __name__ == "__main__":

@@ -8,17 +8,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "benchmarks" / "programs"
-SOURCES = ("setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE", "tach")
+CONSTRAINTS = ROOT / "benchmarks" / "peers.txt"
+SOURCES = ("setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE", "bin", "tach")
+OTHERS = ("eventlet", "flask", "gevent", "gunicorn")  # what the programs need
+LAST_SENDERS = 20.0  # seconds for senders to end, after which runs that are left are removed
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check")
 
 
 class Scratch:
     """A temporary directory with the virtual environment; a context manager."""
+
+    peers = True  # whether to measure other tools too
 
     def __enter__(self) -> Scratch:
         self.directory = Path(tempfile.mkdtemp(prefix="tach-bench-"))
@@ -34,7 +40,18 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        give_up = time.monotonic() + LAST_SENDERS
+        while _holds_runs(self.run_dir) and time.monotonic() < give_up:
+            time.sleep(0.05)
         shutil.rmtree(self.directory)
+
+    def rounds(self, number: int) -> int:
+        """How many rounds to measure, where `number` are enough for a good figure."""
+        return number
+
+    def seconds(self, number: float) -> float:
+        """For how long to measure, where so many seconds are enough for a good figure."""
+        return number
 
     def _install(self) -> None:
         project = self.directory / "project"
@@ -46,9 +63,9 @@ class Scratch:
             else:
                 shutil.copy(ROOT / name, project)
         subprocess.run([sys.executable, "-m", "venv", self.bin.parent], check=True)
-        # The command that an older pip writes imports re first, which takes some 10 ms.
-        subprocess.run([self.python, *PIP_INSTALL, "--upgrade", "pip"], check=True)
-        subprocess.run([self.python, *PIP_INSTALL, f"{project}[bench]"], check=True)
+        wanted = (f"{project}[amqp]", *OTHERS)
+        pip = (self.python, *PIP_INSTALL, "--constraint", str(CONSTRAINTS))
+        subprocess.run([*pip, *wanted], check=True)
 
     def config(self, name: str, text: str) -> str:
         """The path of a configuration with that text, old enough to be kept compiled."""
@@ -60,19 +77,56 @@ class Scratch:
 
     def variables(self) -> dict[str, str]:
         """The environment variables of what is measured."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        path = os.pathsep.join([str(self.bin), os.environ.get("PATH", os.defpath)])
-        return {**kept, "PATH": path, "TACH_RUN_DIR": str(self.run_dir)}
+        return {**clean_variables(self.bin), "TACH_RUN_DIR": str(self.run_dir)}
 
-    def run(self, *command: str) -> str:
-        """What the command prints, run among the programs; CalledProcessError if it fails."""
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, **self._options())
+    def run(
+        self,
+        *command: str,
+        variables: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """What the command prints, run among the programs; SubprocessError if it fails."""
+        options = {"check": True, "stdout": subprocess.PIPE, "timeout": timeout}
+        done = subprocess.run(command, **options, **self._options(variables))
         return str(done.stdout)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(
+        self, *command: str, variables: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """The command running among the programs, with pipes to its input and from its output."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(command, **pipes, **self._options())
+        return subprocess.Popen(command, **{**pipes, **self._options(variables), **options})
 
-    def _options(self) -> dict[str, Any]:
-        return {"cwd": PROGRAMS, "env": self.variables(), "text": True}
+    def _options(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
+        return {"cwd": PROGRAMS, "env": variables or self.variables(), "text": True}
+
+
+class Here(Scratch):
+    """The environment that this very process runs in, and few rounds: to try a benchmark out."""
+
+    peers = False
+
+    def rounds(self, number: int) -> int:
+        return min(number, 2)
+
+    def seconds(self, number: float) -> float:
+        return number / 2
+
+    def _install(self) -> None:
+        self.bin = Path(sys.executable).parent
+        self.python = sys.executable
+        self.tach = str(self.bin / "tach")
+
+
+def _holds_runs(run_dir: Path) -> bool:
+    return run_dir.is_dir() and any(run_dir.iterdir())
+
+
+def clean_variables(commands: Path) -> dict[str, str]:
+    """The environment variables of a program that finds commands there first."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "TACH_", "VIRTUAL_ENV"))
+    }
+    return {**kept, "PATH": os.pathsep.join([str(commands), os.environ.get("PATH", os.defpath)])}

@@ -1,4 +1,4 @@
-"""Forks workers that call functions of `many` each second: busy.py WORKERS.
+"""Forks workers that call functions of `many` each second: busy.py WORKERS FUNCTIONS.
 
 Each line of its input is SERIES CALLS: so many of the functions are called from then on, so many
 times a second each, in each worker. It prints "ready" when every worker has called every function.
@@ -15,7 +15,7 @@ import time
 import many
 
 workers = int(sys.argv[1])
-functions = [getattr(many, f"f{number}") for number in range(1000)]
+functions = [getattr(many, f"f{number}") for number in range(int(sys.argv[2]))]
 load = memoryview(mmap.mmap(-1, 4096)).cast("L")
 ready = memoryview(mmap.mmap(-1, 4096))
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+PIECES = 1000
+STEPS = range(PIECES)
 
 
 def bare() -> None:
@@ -17,6 +21,45 @@ def three() -> None:
     """Measured by three metric types."""
 
 
+def inflight() -> None:
+    """Measured by four."""
+
+
+def given(word: str) -> None:
+    """Not measured."""
+
+
+def named(word: str) -> None:
+    """Measured by a name with the argument in it."""
+
+
+def helped(word: str) -> None:
+    """Measured by the name that `helper` finds."""
+
+
+def helper(word: str) -> str:
+    """Names a call of `helped`."""
+    return word
+
+
+async def bare_coroutine() -> None:
+    """Not measured."""
+
+
+async def one_coroutine() -> None:
+    """Measured by one metric type."""
+
+
+def bare_generator() -> Iterator[int]:
+    """Not measured."""
+    yield from STEPS
+
+
+def one_generator() -> Iterator[int]:
+    """Measured by one metric type."""
+    yield from STEPS
+
+
 class Subject:
     """The same as methods."""
 
@@ -27,6 +70,9 @@ class Subject:
         pass
 
     def three(self) -> None:
+        pass
+
+    def inflight(self) -> None:
         pass
 
 
