@@ -454,24 +454,28 @@ while True:
 
 
 def test_a_killed_sender_loses_and_repeats_nothing_else(
-    run_tach, spawn_tach, events, environment
+    spawn_tach, events, tach_run_dir, tmp_path
 ) -> None:
     """The sender dies three times while the program goes on: every event arrives."""
-    text = """
-for i in range(3000):
+    end = tmp_path / "end"
+    text = f"""
+i = 0
+while not os.path.exists({str(end)!r}):
     calls.Worker().work(i, do=lambda: time.sleep(0.0005))
+    i += 1
+print(i)
 """
     process = spawn_tach(events.config(), events.program(text))
     for number in range(1, 4):
         wait_for(lambda number=number: len(events.so_far()) > 1000 * number, timeout=60)
-        run_dir = Path(environment["TACH_RUN_DIR"])
-        wait_for(lambda run_dir=run_dir: len(sender_pids(run_dir)) == 2)
-        os.kill(sender_pids(run_dir)[-1], signal.SIGKILL)
-    process.communicate()
+        wait_for(lambda: len(sender_pids(tach_run_dir)) == 2)
+        os.kill(sender_pids(tach_run_dir)[-1], signal.SIGKILL)
+    end.touch()
+    calls = int(process.communicate()[0])
 
     assert process.returncode == 0
     unique = {each["message_id"]: each for each in events.messages()}.values()
-    assert set(pairs(list(unique))) == set(range(3000))
+    assert set(pairs(list(unique))) == set(range(calls))
     assert all(len(types) == 2 for types in pairs(list(unique)).values())
 
 

@@ -1,5 +1,8 @@
 """All checks: lint and types once, the tests on every Python that is here, two at a time.
 
+Where a few tests fail they run once more, alone: a machine that does too much at once makes some of
+them wait longer than they do. Who fails twice fails, and who failed once is named.
+
 And once, on the newest, other people's test suites with and without tach, the packages, and what is
 about the parts in C with those in Python.
 """
@@ -7,6 +10,7 @@ about the parts in C with those in Python.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -19,12 +23,16 @@ from environment import ROOT, Environment, SetupError
 from servers import install_browser, install_gdb, install_rabbitmq, install_statsd
 
 if TYPE_CHECKING:
+
     from pythons import Python
 
     Command = tuple[str, ...]
 
 STATIC = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 PYTEST = ("python", "-m", "pytest", "--numprocesses=2")
+AGAIN = ("--numprocesses=0", "--last-failed", "--last-failed-no-failures=none")
+TESTS_FAILED = 1  # what pytest ends with then
+A_FEW = 5
 CONFORMANCE = ("env", "PYTHONPATH=tools", "python", "conformance/run.py", "--subset", "ci")
 DIST = ("python", "tools/dist.py")
 AT_A_TIME = 2
@@ -88,22 +96,26 @@ def plan(found: list[Python], only: str, arguments: list[str]) -> list[Job]:
     static = [Job("lint and types", job.environment, {"test", "dev"}, STATIC) for job in newest]
     others = [Job("conformance", job.environment, job.extras, (CONFORMANCE,)) for job in newest]
     packages = [Job("packages", job.environment, job.extras, (DIST,)) for job in newest]
-    pure = [_without_c(job) for job in newest]
+    pure = [_without_c(job, arguments) for job in newest]
     return [*static, *newest, *others, *packages, *pure, *jobs[1:]]
 
 
-def _without_c(job: Job) -> Job:
+def _without_c(job: Job, arguments: list[str]) -> Job:
     files = [f"tests/test_{name}.py" for name in (*OF_PROBES, *OF_BUCKETS)]
-    commands = tuple((*PURE, *command, *files) for command in job.commands)
-    return job._replace(title=f"{job.title}, nothing in C", commands=commands)
+    command = (*PURE, *pytest(job.environment, "pytest-pure", [*arguments, *files]))
+    return job._replace(title=f"{job.title}, nothing in C", commands=(command,))
 
 
 def tests(environment: Environment, arguments: list[str]) -> Job:
     """The job of running the tests in `environment`."""
     name = environment.directory.name
     title = f"Python {environment.python.full}" + (f" ({name})" if name == "oldest" else "")
-    cache = f"--override-ini=cache_dir={environment.directory / 'pytest'}"
-    return Job(title, environment, {"test", "bus"}, ((*PYTEST, cache, *arguments),))
+    return Job(title, environment, {"test", "bus"}, (pytest(environment, "pytest", arguments),))
+
+
+def pytest(environment: Environment, cache: str, arguments: list[str]) -> Command:
+    """What runs tests there and keeps in its directory `cache` which of them have failed."""
+    return (*PYTEST, f"--override-ini=cache_dir={environment.directory / cache}", *arguments)
 
 
 def run_all(jobs: list[Job]) -> list[Result]:
@@ -122,13 +134,27 @@ def run(job: Job) -> Result:
         job.environment.prepare(job.extras)
     except SetupError as error:
         return Result(job.title, False, str(error), "not run, its set-up failed (see above)")
-    done = [perform(command, job.environment) for command in job.commands]
+    done = [attempts(command, job.environment) for command in job.commands]
+    outputs = [each.stdout for tries in done for each in tries]
     return Result(
         job.title,
-        all(each.returncode == 0 for each in done),
-        "\n".join(each.stdout for each in done),
-        "; ".join(closing(each.stdout) for each in done),
+        all(tries[-1].returncode == 0 for tries in done),
+        "\n".join(outputs),
+        "; ".join(map(closing, outputs)),
     )
+
+
+def attempts(command: Command, environment: Environment) -> list[subprocess.CompletedProcess[str]]:
+    """The ended `command`; after it, if a few tests failed, the same for these, one at a time."""
+    first = perform(command, environment)
+    if first.returncode != TESTS_FAILED or "pytest" not in command:
+        return [first]
+    failed = re.findall(r"(\d+) (?:failed|error)", closing(first.stdout))
+    if not 0 < sum(map(int, failed)) <= A_FEW:
+        return [first]
+    again = perform((*command, *AGAIN), environment)
+    again.stdout = f"\n= once more, alone: what failed\n{again.stdout}"
+    return [first, again]
 
 
 def perform(command: Command, environment: Environment) -> subprocess.CompletedProcess[str]:
