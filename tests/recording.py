@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tach.agent import files, probes, proxy
+from tach.agent import probes, proxy
+from tach.agent.files import SegmentFile
 from tach.agent.recorder import Recorder
 from tach.agent.segment import Segment
 from tach.histogram import Histogram
@@ -31,13 +31,13 @@ class Recording:
         self.probes = probes.Probes(self.proxy, compiled)
         if self.probes.implementation != implementation:
             pytest.skip("the compiled probe is not there")
-        self.segment = Segment(str(directory), "a program", 1234)
+        self._file = SegmentFile(str(directory), 1234)
+        self.segment = Segment(self._file, "a program")
         self.recorders: list[Recorder] = []
 
     def __del__(self) -> None:
-        segment: Segment | None = getattr(self, "segment", None)
-        if segment is not None and segment._file and files.still_open(segment._file):
-            os.close(segment._file[0])
+        if hasattr(self, "_file"):
+            self._file.close()
 
     def recorder(self, target: int = 0, ignore: tuple[str, ...] = ()) -> Recorder:
         """What records target number `target`."""
@@ -51,7 +51,8 @@ class Recording:
 
     def after_fork(self) -> None:
         """What a session does in a forked child."""
-        self.segment.after_fork(5678)
+        self._file.after_fork(5678)
+        self.segment.after_fork()
         for recorder in self.recorders:
             recorder.after_fork()
 

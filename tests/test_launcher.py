@@ -268,11 +268,15 @@ for _ in range(100):
 
 
 @as_root
-def test_counted_as_another_user(report: Report, run_tach: Tach) -> None:
-    """A program that root starts and that becomes somebody else is measured on."""
-    code = "import os; os.setgid(65534); os.setuid(65534); targets.function(); print(os.getuid())"
+@pytest.mark.parametrize("before", ["", "os.chroot(tempfile.mkdtemp()); os.chdir('/'); "])
+def test_counted_as_another_user(before: str, report: Report, run_tach: Tach) -> None:
+    """A program that root starts and that becomes somebody else, and sees none of tach's files any
+    more, is measured on."""
+    code = f"import os, tempfile; {before}os.setgid(65534); os.setuid(65534); "
 
-    assert counted(report, run_tach, code, 1) == "65534\n"
+    assert (
+        counted(report, run_tach, f"{code}targets.function(); print(os.getuid())", 1) == "65534\n"
+    )
 
 
 def test_a_process_that_calls_no_target_has_no_segment(report: Report, run_tach: Tach) -> None:

@@ -15,6 +15,7 @@ import pytest
 from recording import Recording, calls
 
 from tach import layout
+from tach.agent.files import SegmentFile
 from tach.agent.segment import Segment
 from tach.sender.segments import NotASegment, SegmentReader
 
@@ -75,7 +76,7 @@ def test_the_header_names_the_process(recording: Recording) -> None:
 @pytest.mark.parametrize("program", ["", "x" * 1000, "ж" * 128, "x" + "ж" * 200, "\udcff"])
 def test_the_program_is_cut_to_its_place(program: str, tmp_path: Path) -> None:
     """A program name of any length and kind leaves the rest of the segment as it is."""
-    segment = Segment(str(tmp_path), program, 1)
+    segment = Segment(SegmentFile(str(tmp_path), 1), program)
     segment.entry(layout.KIND_CALLS, 7)
 
     assert [each.target for each in open_reader(tmp_path).find_new()] == [7]
@@ -158,7 +159,7 @@ def test_reading_while_threads_write(recording: Recording) -> None:
 
 def test_threads_that_grow_the_segment_at_once(tmp_path: Path) -> None:
     """Cells that several threads take at the same time, over several mappings, are all apart."""
-    segment = Segment(str(tmp_path), "program", 1)
+    segment = Segment(SegmentFile(str(tmp_path), 1), "program")
     offsets: list[list[int]] = [[] for _ in range(4)]
     barrier = threading.Barrier(4)
 
@@ -188,7 +189,7 @@ def test_threads_that_grow_the_segment_at_once(tmp_path: Path) -> None:
 
 def test_two_entries_of_one_target_are_one_series(tmp_path: Path) -> None:
     """Where two threads made the first call, the sender adds up what both entries hold."""
-    segment = Segment(str(tmp_path), "program", 1)
+    segment = Segment(SegmentFile(str(tmp_path), 1), "program")
     used, parent = segment.entry(layout.KIND_CALLS, 3)
     class_of_used, _ = segment.entry(layout.KIND_ERROR_CLASS, 3, parent, "ValueError")
     segment.entry(layout.KIND_ERROR_CLASS, 3, parent, "ValueError")

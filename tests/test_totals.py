@@ -17,6 +17,7 @@ from recording import calls
 
 from tach import layout
 from tach.agent import proxy
+from tach.agent.files import SegmentFile
 from tach.agent.probes import Probes, compiled
 from tach.agent.recorder import Recorder
 from tach.agent.segment import Segment
@@ -215,7 +216,7 @@ class Family:
         return child
 
     def _call(self, target: int, times: int) -> None:
-        segment = Segment(str(self.directory), "program", start_ticks_of(os.getpid()))
+        segment = Segment(SegmentFile(str(self.directory), start_ticks_of(os.getpid())), "program")
         recorder = Recorder(segment, target, (), print)
         made = Probes(proxy.object_proxy(), compiled())
         probe = made.counting(lambda number: 1 // (0 if number % 3 == 0 else 1), recorder)

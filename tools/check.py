@@ -23,7 +23,6 @@ from environment import ROOT, Environment, SetupError
 from servers import install_browser, install_gdb, install_rabbitmq, install_statsd
 
 if TYPE_CHECKING:
-
     from pythons import Python
 
     Command = tuple[str, ...]

@@ -20,6 +20,7 @@ import subjects
 
 import tach
 from tach.agent import probes, proxy
+from tach.agent.files import SegmentFile
 from tach.agent.recorder import Recorder
 from tach.agent.segment import Segment
 
@@ -77,7 +78,7 @@ def calls(directory: str) -> dict[str, dict[str, Call]]:
 def pure_probes(directory: str) -> Callable[[Any], Any]:
     """A decorator that makes probes written in Python, with a segment there."""
     made = probes.Probes(proxy.object_proxy(), None)
-    segment = Segment(directory, "calling", 0)
+    segment = Segment(SegmentFile(directory, 0), "calling")
     return lambda function: made.counting(function, Recorder(segment, 0, (), print))
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import itertools
 import posix
 import sys
+from mmap import mmap
 
 from tach import layout
-from tach.agent import clock, files
+from tach.agent import clock
 from tach.layout import WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tach.agent.files import SegmentFile
 
 _BYTE_ORDER = sys.byteorder
 # an older mmap keeps a number of its own, the lowest free one
@@ -24,62 +27,29 @@ _UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class Segment:
-    """The segment of this process, created by the first call of `entry`.
+    """The segment of this process, in `file`, begun by the first call of `entry`.
 
     `begun` is called with its header then.
     """
 
     def __init__(
         self,
-        run_dir: str,
+        file: SegmentFile,
         program: str,
-        start_ticks: int,
         begun: Callable[[memoryview], None] = lambda _header: None,
     ) -> None:
         self._begun = begun
-        self._run_dir = run_dir
+        self._file = file
         self._program = program
-        self._start_ticks = start_ticks
-        self._path = ""
-        self._file: files.Identity | None = None  # set as one with its path
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Forget the parent's segment; the next entry starts one of this process's own."""
         self._header: memoryview | None = None
         self._regions: dict[int, memoryview] = {}  # by offset
-        self._forget_cells()
-
-    def _forget_cells(self) -> None:
         self._extents: dict[tuple[str, int], int] = {}
         self._extent_numbers = itertools.count()
         self._cells = {"entries": itertools.count(), "blocks": itertools.count()}
-
-    def after_fork(self, start_ticks: int) -> None:
-        """Forget the parent's segment; the next entry starts one of this process's own."""
-        self._start_ticks = start_ticks
-        if self._file is not None and files.still_open(self._file):
-            posix.close(self._file[0])
-        self._file = self._header = None
-        self._regions = {}
-        self._forget_cells()
-
-    def reserve(self) -> None:
-        """Create the file now, for a process that may give up the right to do it later.
-
-        Raises OSError.
-        """
-        import mmap  # noqa: F401 - now, while the file of this module can still be read
-
-        # the time makes the name new after an exec, which keeps pid and start
-        name = (
-            f"{posix.getpid()}-{self._start_ticks}-{clock.monotonic_ns():x}{layout.SEGMENT_SUFFIX}"
-        )
-        path = f"{self._run_dir}/{name}"
-        file = files.open_high(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL)
-        # No call from the test to the stores: of two threads here at once, the first one's counts.
-        if self._file is None:
-            self._path = path
-            self._file = file
-        else:
-            posix.close(file[0])
-            posix.unlink(path)
 
     def entry(
         self, kind: int, target: int, parent: int = 0, name: str = ""
@@ -107,13 +77,11 @@ class Segment:
         return self._cell("blocks")
 
     def _begin(self) -> memoryview:
-        if self._file is None:
-            self.reserve()
-        posix.posix_fallocate(self._number(), 0, layout.HEADER_BYTES)
+        posix.posix_fallocate(self._file.number(), 0, layout.HEADER_BYTES)
         header = self._region(0)[1][: layout.HEADER_BYTES // WORD]
         header[layout.H_VERSION] = layout.VERSION
         header[layout.H_PID] = posix.getpid()
-        header[layout.H_START_TICKS] = self._start_ticks
+        header[layout.H_START_TICKS] = self._file.start_ticks
         header[layout.H_CREATED] = clock.monotonic_ns()
         _store_text(
             header, layout.H_PROGRAM_BYTES, layout.H_PROGRAM, self._program, layout.H_PROGRAM_LIMIT
@@ -140,7 +108,7 @@ class Segment:
             start = layout.HEADER_BYTES + layout.EXTENT_BYTES * place
             self._region(start)
             # allocated now, because writing to a hole of a full file system is a SIGBUS
-            posix.posix_fallocate(self._number(), start, layout.EXTENT_BYTES)
+            posix.posix_fallocate(self._file.number(), start, layout.EXTENT_BYTES)
             place = self._extents.setdefault((sort, number), place)
         return place
 
@@ -156,18 +124,10 @@ class Segment:
         return start, words
 
     def _map(self, start: int, size: int) -> memoryview:
-        from mmap import mmap
-
-        number = self._number()
+        number = self._file.number()
         # Makes the file that long, and never shorter whoever else does the same.
         posix.posix_fallocate(number, start + size - 1, 1)
         return memoryview(mmap(number, size, offset=start, **_UNTRACKED)).cast("Q")
-
-    def _number(self) -> int:
-        if self._file is None or not files.still_open(self._file):
-            # programs that daemonise close what they did not open
-            self._file = files.open_high(self._path, posix.O_RDWR)
-        return self._file[0]
 
 
 def _store_text(words: memoryview, length_at: int, start: int, text: str, limit: int) -> None:

@@ -8,6 +8,7 @@ import sys
 
 from tach import layout
 from tach.agent import clock, respawn
+from tach.agent.files import SegmentFile
 from tach.agent.hook import TargetFinder, is_pattern
 from tach.agent.journal import Journal
 from tach.agent.plan_log import PlanLog
@@ -56,6 +57,7 @@ class Session:
         self._notifications: Notifications | None = None
         self._told: set[str] = set()
         self._journal = Journal(run_dir)
+        self._segment_file = SegmentFile(run_dir, _start_ticks())
         self._segment: Segment | None = None
         self._patcher: Patcher | None = None
         self._patches: Patches | None = None
@@ -134,7 +136,7 @@ class Session:
             # Services started by root often give that up before their first call.
             self._journal.keep_open()
             self._log.keep_open()
-            self._segment_writer().reserve()
+            self._segment_file.reserve()
             if self._event_plan is not None:
                 self._notifications_writer().reserve()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
@@ -155,8 +157,9 @@ class Session:
             self._pid = posix.getpid()
             if self._changes is not None:
                 self._changes.after_fork()
+            self._segment_file.after_fork(_start_ticks())
             if self._segment is not None:
-                self._segment.after_fork(_start_ticks())
+                self._segment.after_fork()
             if self._meters is not None:
                 self._meters.after_fork()
             if self._notifications is not None:
@@ -171,7 +174,7 @@ class Session:
         if self._segment is None:
             from tach.agent.segment import Segment
 
-            self._segment = Segment(self._run_dir, _program(), _start_ticks(), _watch_news)
+            self._segment = Segment(self._segment_file, _program(), _watch_news)
         return self._segment
 
     def _notifications_writer(self) -> Notifications:
