@@ -173,8 +173,68 @@ def test_rebind_replaces_what_modules_hold(measuring) -> None:
     assert measured.calls == {"c": 7}
 
 
+KEPT = """
+from shop import f
+class Slots:
+    __slots__ = ("empty", "function", "other")
+    def __init__(self, function):
+        self.function, self.other = function, 1
+class Derived(Slots):
+    def __init__(self, function):
+        super().__init__(function)
+        self.also = function
+class Frozen:
+    def __init__(self, function):
+        vars(self)["call"] = function
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+class Asks:
+    def __getattribute__(self, name):
+        raise SystemExit(name)
+def handler(function):
+    def handle():
+        return function()
+    return handle
+asks = Asks()
+object.__setattr__(asks, "function", f)
+slots, derived, frozen, handle = Slots(f), Derived(f), Frozen(f), handler(f)
+def call_all():
+    for each in [slots.function, derived.function, derived.also, frozen.call, handle]:
+        assert each() == "f"
+"""
+
+
+def test_rebind_replaces_what_objects_and_closures_hold(measuring) -> None:
+    """Attributes, slots too, and what a decorator has made around it; no code of theirs runs."""
+    measured = run(measuring, KEPT, "user.call_all()", rebind=True)
+    assert measured.calls == {"c": 5}
+    assert measured.troubles == []
+
+
+def test_objects_and_closures_are_told_of(measuring) -> None:
+    """By their class and the attribute."""
+    [trouble] = run(measuring, KEPT, "user.call_all()").troubles
+    for each in ("function of a Slots", "also of a Derived", "call of a Frozen", "a closure"):
+        assert each in trouble or "and " in trouble
+    assert trouble.endswith("rebind: true replaces it there")
+
+
+def test_uninstall_gives_attributes_and_closures_back(measuring) -> None:
+    """They hold the bare function again, and nothing is measured."""
+    statements = """
+import tach, types
+user.call_all()
+tach.uninstall()
+user.call_all()
+held = [user.slots.function, user.derived.function, user.derived.also, user.frozen.call]
+held.append(user.handle.__closure__[0].cell_contents)
+assert all(each is shop.f and type(each) is types.FunctionType for each in held)
+"""
+    assert run(measuring, KEPT, statements, rebind=True).calls == {"c": 5}
+
+
 def test_rebind_leaves_alone_what_it_cannot_replace(measuring) -> None:
-    """Tuples and closures stay as they are, and are told of."""
+    """Tuples stay as they are, and are told of."""
     measured = run(measuring, REBOUND, "user.frozen[0]()", rebind=True)
     [trouble] = measured.troubles
     assert measured.calls == {}

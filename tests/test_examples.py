@@ -255,6 +255,7 @@ def test_fastapi(example: Callable[[str], Example]) -> None:
     assert got == {201: 45, 409: 5}
     assert table(fastapi.log.read_text()) == {
         "asgi": ("51", "-"),
+        "orders": ("50", "5"),
         "warehouse.ship": ("50", "5"),
         "warehouse.reserve": ("50", "5"),
         "warehouse.parcels": ("45", "-"),

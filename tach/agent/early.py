@@ -7,14 +7,14 @@ there is one for a module, and only if a function of it has more references than
 from __future__ import annotations
 
 import sys
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 
 from tach.agent.finding import CannotPatch, find
 from tach.agent.kinds import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from tach.agent.finding import Found
 
@@ -27,8 +27,9 @@ _PASSING = ("frame", "coroutine", "generator", "Found", "Kind", "Patch", "getset
 class Holder:
     """Somebody who holds a function, at `key`; it may be replaced there if that is `safe`.
 
-    `owner` is the module or class in whose namespace that is, or whose list or dict it is. `home`
-    says that the function's own module has it: another name of it there, or a table of its own.
+    `container` is a list, a dict, a cell, or an object with `key` among its attributes. `owner` is
+    the module or class in whose namespace that is, or whose list or dict it is. `home` says that
+    the function's own module has it: another name of it there, or a table of its own.
     """
 
     __slots__ = ("container", "home", "key", "namespace", "owner", "place", "safe")
@@ -121,7 +122,7 @@ def _holder(container: Any, key: Any, found: Found, owners: list[Any]) -> Holder
     if holder is not None and key == found.name and holder.owner in _owners(found):
         return None
     holder = holder or _in_container(container, key, owners)
-    if holder is not None and isinstance(holder.owner, type) and _is_probe(holder.owner):
+    if holder is not None and _is_class(holder.owner) and _is_probe(holder.owner):
         return None
     if holder is not None:
         holder.home = holder.safe and _module_name(holder.owner) == _module_name(found.owner)
@@ -130,7 +131,7 @@ def _holder(container: Any, key: Any, found: Found, owners: list[Any]) -> Holder
 
 def _owners(found: Found) -> tuple[Any, ...]:
     """Who has it by right: its owner, or the classes that inherits it from."""
-    if found.own or not isinstance(found.owner, type):
+    if found.own or not _is_class(found.owner):
         return (found.owner,)
     owners: tuple[Any, ...] = type.__getattribute__(found.owner, "__mro__")
     return owners
@@ -139,14 +140,13 @@ def _owners(found: Found) -> tuple[Any, ...]:
 def _elsewhere(container: Any, key: Any, found: Found) -> Holder | None:
     kind = type(container)
     if kind is MethodType:
-        place = f"a bound method of a {type(container.__self__).__name__}"
-    elif kind.__name__ in _PASSING or container is found.raw or _is_of_tach(container):
+        return Holder(container, key, f"a bound method of a {type(container.__self__).__name__}")
+    if kind.__name__ in _PASSING or container is found.raw or _is_of_tach(container):
         return None
-    elif kind.__name__ == "cell":
-        place = "a closure"
-    else:
-        place = f"a {kind.__name__}"
-    return Holder(container, key, place)
+    if kind is CellType:
+        return Holder(container, key, "a closure", True)
+    place = f"{key} of a {kind.__name__}" if key else f"a {kind.__name__}"
+    return Holder(container, key, place, bool(key))
 
 
 def _in_namespace(names: dict[Any, Any], key: Any) -> Holder | None:
@@ -194,7 +194,7 @@ def _is_object(found: Any) -> bool:
     kind = type(found)
     return (
         bool(type.__getattribute__(kind, "__flags__") & _HEAP_TYPE)
-        and not isinstance(found, (type, ModuleType))
+        and not issubclass(kind, (type, ModuleType))
         and kind.__module__.partition(".")[0] != "tach"
     )
 
@@ -214,7 +214,7 @@ def _in_list(container: tuple[Any, ...], owners: list[Any]) -> Holder | None:
 
 
 def _module_name(owner: Any) -> Any:
-    return owner.__module__ if isinstance(owner, type) else getattr(owner, "__name__", None)
+    return owner.__module__ if _is_class(owner) else getattr(owner, "__name__", None)
 
 
 def _keys(holder: Any, wanted: Any) -> list[Any]:
@@ -222,7 +222,32 @@ def _keys(holder: Any, wanted: Any) -> list[Any]:
         return [key for key, each in list(holder.items()) if each is wanted]
     if type(holder) in (list, tuple):
         return [place for place, each in enumerate(holder) if each is wanted]
-    return [None]
+    return _attributes(holder, wanted) or [None]
+
+
+def _attributes(holder: Any, wanted: Any) -> list[str]:
+    """The attributes of an object of the program's that are that, without asking the object."""
+    if not _is_object(holder):
+        return []
+    slots = {
+        name: member
+        for each in type.__getattribute__(type(holder), "__mro__")
+        for name, member in type.__getattribute__(each, "__dict__").items()
+        if type(member) is MemberDescriptorType
+    }
+    found = [name for name, member in slots.items() if _slot(member, holder) is wanted]
+    try:
+        names = object.__getattribute__(holder, "__dict__")
+    except AttributeError:
+        return found
+    return [*found, *(_keys(names, wanted) if type(names) is dict else ())]
+
+
+def _slot(member: MemberDescriptorType, holder: Any) -> Any:
+    try:
+        return member.__get__(holder)
+    except AttributeError:  # it is empty
+        return None
 
 
 def _owner_of(names: dict[Any, Any]) -> Any:
@@ -243,7 +268,7 @@ def _class_of(names: dict[Any, Any]) -> Any:
     import gc
 
     for each in gc.get_referrers(names):
-        if isinstance(each, type):
+        if _is_class(each):
             own = type.__getattribute__(each, "__dict__")
             if len(own) == len(names) and all(own.get(key) is names[key] for key in names):
                 return each
@@ -251,15 +276,19 @@ def _class_of(names: dict[Any, Any]) -> Any:
 
 
 def _name(owner: Any) -> str:
-    if isinstance(owner, type):
+    if _is_class(owner):
         return f"{owner.__module__}.{owner.__qualname__}"
     return str(owner.__name__)
+
+
+def _is_class(found: Any) -> TypeGuard[type]:
+    return issubclass(type(found), type)  # isinstance would ask the object for its __class__
 
 
 def _is_of_tach(holder: Any) -> bool:
     """Whether it is a function of ours, a probe, or something that belongs to one."""
     kind = type(holder)
-    if kind.__name__ == "cell":
+    if kind is CellType:
         import gc
 
         closures = [each for each in gc.get_referrers(holder) if type(each) is tuple]

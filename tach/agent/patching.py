@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import CellType
+
 from tach.agent.finding import CannotPatch, Found, defines, depth, expand, find, is_there
 from tach.agent.kinds import Kind
 from tach.agent.probe import unprobed
@@ -71,10 +73,14 @@ class Patch:
         # probes that were here before, which somebody may hold; what has measured by this one
         self._former: Former | None = None
 
-    def rebind(self, holder: Holder) -> None:
-        """Put the probe where somebody holds the function."""
-        _replace(holder, self.probe)
+    def rebind(self, holder: Holder) -> bool:
+        """Put the probe where somebody holds the function; whether that can be."""
+        try:
+            _replace(holder, self.probe)
+        except Exception:  # noqa: BLE001 - classes and objects of the program have their own ways
+            return False
         self._rebound.append(holder)
+        return True
 
     def turn_to(self, other: Any, meter: Meter) -> None:
         """From the next call on measure as `other`, a probe of the same function, would."""
@@ -165,16 +171,26 @@ class Patcher:
 
 
 def _replace(holder: Holder, value: Any) -> None:
+    container = holder.container
     if holder.namespace:
         _store(holder.owner, holder.key, value)
-    else:
-        holder.container[holder.key] = value
+    elif type(container) in (list, dict):
+        container[holder.key] = value
+    elif type(container) is CellType:
+        container.cell_contents = value
+    else:  # past any `__setattr__` of the program's
+        object.__setattr__(container, holder.key, value)
 
 
 def _holds(holder: Holder, probe: Any) -> bool:
+    container = holder.container
     try:
-        return holder.container[holder.key] is probe
-    except LookupError:
+        if type(container) in (list, dict):
+            return container[holder.key] is probe
+        if type(container) is CellType:
+            return container.cell_contents is probe
+        return object.__getattribute__(container, holder.key) is probe
+    except (LookupError, ValueError, AttributeError):
         return False
 
 

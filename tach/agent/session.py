@@ -365,8 +365,8 @@ class Session:
         left = list(holders)
         for each in holders:
             # In its own module it stays one and the same by all its names, measured or not.
-            if each.home or (each.safe and target.get("rebind")):
-                patch.rebind(each)
+            wanted = each.home or (each.safe and target.get("rebind"))
+            if wanted and patch.rebind(each):
                 left.remove(each)
         if left:
             index = target["index"]
