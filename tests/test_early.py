@@ -211,6 +211,27 @@ def test_rebind_replaces_what_objects_and_closures_hold(measuring) -> None:
     assert measured.troubles == []
 
 
+def test_each_gets_its_own(measuring) -> None:
+    """Several functions of one module that are kept in the same ways stay apart."""
+    user = (
+        "from functools import partial\nfrom shop import f, h\n"
+        "def handler(function): return lambda: function()\n"
+        "class Box:\n    def __init__(self, function): self.function = function\n"
+        "closures = handler(f), handler(h)\nboxes = Box(f), Box(h)\n"
+        "parts = partial(h), partial(map, f)\n"
+    )
+    more = "def h(): return 'h'"
+    calls = (
+        "assert [each() for each in user.closures] == ['f', 'h']\n"
+        "assert [each.function() for each in user.boxes] == ['f', 'h']\n"
+    )
+    measured = run(measuring, user, calls, more, function="shop:*", rebind=True)
+    assert measured.calls == {"c.f": 2, "c.h": 2}
+    assert [each.split(" before")[0] for each in sorted(measured.troubles)] == [
+        f"c: {name} had been taken by a partial" for name in "fh"
+    ]
+
+
 def test_objects_and_closures_are_told_of(measuring) -> None:
     """By their class and the attribute."""
     [trouble] = run(measuring, KEPT, "user.call_all()").troubles

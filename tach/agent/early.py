@@ -200,10 +200,14 @@ def _is_object(found: Any) -> bool:
 
 
 def _in_list(container: tuple[Any, ...], owners: list[Any]) -> Holder | None:
-    """Who has the tuple in a list, such as a decorator makes; None for one that passes by."""
+    """Who has the tuple, in a list such as a decorator makes or as the arguments of a partial; None
+    for one that passes by.
+    """
     import gc
 
     for within in owners:
+        if type(within).__name__ == "partial" and _refers(within, container):
+            return Holder(container, None, "a partial")
         if type(within) is list and any(each is container for each in within):
             for names in gc.get_referrers(within):
                 owner = _owner_of(names) if type(names) is dict else None
@@ -222,17 +226,28 @@ def _keys(holder: Any, wanted: Any) -> list[Any]:
         return [key for key, each in list(holder.items()) if each is wanted]
     if type(holder) in (list, tuple):
         return [place for place, each in enumerate(holder) if each is wanted]
+    if not _refers(holder, wanted):
+        return []  # it holds another one of those that are looked for
     return _attributes(holder, wanted) or [None]
+
+
+def _refers(holder: Any, wanted: Any) -> bool:
+    import gc
+
+    return any(each is wanted for each in gc.get_referents(holder))
 
 
 def _attributes(holder: Any, wanted: Any) -> list[str]:
     """The attributes of an object of the program's that are that, without asking the object."""
     if not _is_object(holder):
         return []
+    classes = type.__getattribute__(type(holder), "__mro__")
+    namespaces = [type.__getattribute__(each, "__dict__") for each in classes]
     slots = {
         name: member
-        for each in type.__getattribute__(type(holder), "__mro__")
-        for name, member in type.__getattribute__(each, "__dict__").items()
+        for each in namespaces
+        if "__slots__" in each  # members of what is written in C are not to be touched
+        for name, member in each.items()
         if type(member) is MemberDescriptorType
     }
     found = [name for name, member in slots.items() if _slot(member, holder) is wanted]
