@@ -15,6 +15,11 @@ from processes import Processes
 PROGRAMS = Path(__file__).parent / "programs"
 Config = str | Path | Mapping[str, Any]
 
+# Who starts the tests with nohup, or behind a script's `&`, ignores these for all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for each in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(each, signal.SIG_DFL)
+
 
 @pytest.fixture(autouse=True)
 def _signals_reach_the_test_process() -> Iterator[None]:

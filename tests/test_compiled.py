@@ -175,7 +175,7 @@ from pathlib import Path
 from recording import Recording
 
 directory, times = Path(sys.argv[1]), int(sys.argv[2])
-recording = Recording(directory, "compiled")
+recording = Recording(directory)
 probe = recording.probe(lambda fails: 1 // (not fails))
 
 def call():
