@@ -38,16 +38,22 @@ def extensions() -> list[Extension]:
     warn = ["-Wall", "-Wextra"]
     # The same floats as from Python: no multiplication and addition in one.
     quick = ["-O3", "-ffp-contract=off", *warn]
-    headers = ["tach/agent/_clock.h", "tach/agent/_switches.h"]
+    layout = "tach/_layout.h"
     return [
         Extension(
             "tach.agent._probe",
             ["tach/agent/_probe.c"],
-            depends=headers,
+            depends=[layout, "tach/agent/_clock.h", "tach/agent/_switches.h"],
             extra_compile_args=["-O2", *warn],
             optional=True,
         ),
-        Extension("tach._buckets", ["tach/_buckets.c"], extra_compile_args=quick, optional=True),
+        Extension(
+            "tach._buckets",
+            ["tach/_buckets.c"],
+            depends=[layout],
+            extra_compile_args=quick,
+            optional=True,
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-/* What tach/buckets.py and tach/sender/cells.py do, at a twentieth of the cost.
+/* What tach/pure_buckets.py does, at a twentieth of the cost.
  *
  * Buckets come as bytes: ascending pairs of 64-bit words, (number of the bucket, its count). Of a
  * segment, which its process may be writing to, each word is read once: a word is never torn.
@@ -11,35 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* --- The layout of a segment, as tach/layout.py says (LAYOUT below lets Python compare) --- */
+#include "_layout.h"
 
-enum {
-    CELL_BYTES = 1024,
-    E_SUM = 32,
-    E_MIN = 33,
-    E_MAX = 34,
-    E_ERRORS = 35,
-    E_CANCELLED = 36,
-    E_IGNORED = 37,
-    E_ACTIVE = 39,
-    E_PEAK = 40,
-    E_BLOCKS = 64,
-    BLOCKS = 56,
-    LOWEST_BLOCK = 7,
-};
-
-static const struct {
-    const char *name;
-    long value;
-} LAYOUT[] = {
-#define ENTRY(name) {#name, name}
-    ENTRY(CELL_BYTES), ENTRY(E_SUM),    ENTRY(E_MIN),    ENTRY(E_MAX),    ENTRY(E_ERRORS),
-    ENTRY(E_CANCELLED), ENTRY(E_IGNORED), ENTRY(E_ACTIVE), ENTRY(E_PEAK), ENTRY(E_BLOCKS),
-    ENTRY(BLOCKS),     ENTRY(LOWEST_BLOCK),
-#undef ENTRY
-};
-
-#define LANES 128
 #define LAST_BUCKET ((uint64_t)(BLOCKS * LANES - 1))
 #define FIRST_BUCKET ((uint64_t)(LOWEST_BLOCK * LANES))
 /* what shows that a series has changed: from the sum to the calls that run now */
@@ -681,28 +654,8 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-module_exec(PyObject *module)
-{
-    PyObject *layout = PyDict_New();
-    if (layout == NULL) {
-        return -1;
-    }
-    int status = 0;
-    for (size_t place = 0; status == 0 && place < sizeof LAYOUT / sizeof *LAYOUT; place++) {
-        PyObject *value = PyLong_FromLong(LAYOUT[place].value);
-        status = value == NULL ? -1 : PyDict_SetItemString(layout, LAYOUT[place].name, value);
-        Py_XDECREF(value);
-    }
-    if (status == 0) {
-        status = PyModule_AddObjectRef(module, "LAYOUT", layout);
-    }
-    Py_DECREF(layout);
-    return status;
-}
-
 static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, module_exec},
+    {Py_mod_exec, add_layout},
     {0, NULL},
 };
 

@@ -471,7 +471,7 @@ def test_the_layout_is_that_of_the_segment(recording: Recording) -> None:
 
     written = module.LAYOUT
     assert written == {name: getattr(layout, name) for name in written}
-    assert len(written) == 17
+    assert len(written) == 21
 
 
 def test_durations_are_exact(recording: Recording) -> None:

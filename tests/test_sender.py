@@ -44,9 +44,13 @@ class Steady:
         self.process = process
         self._end = end
 
+    def end(self) -> None:
+        """Tell it to end."""
+        self._end.touch()
+
     def ended(self) -> int:
         """How many calls it made, now that it is told to end."""
-        self._end.touch()
+        self.end()
         words = self.process.communicate(timeout=60)[0].split()
         assert self.process.returncode == 0
         return int(words[-1])
@@ -90,6 +94,25 @@ def test_sender_and_guard_killed(steady: Steady, statsd_daemon: Any, tach_run_di
     """Where guard and sender are killed both, the program's exit starts another; all is counted."""
     wait_for(lambda: statsd_daemon.counters().get("f.calls", 0) > 0)
     for pid in sender_pids(tach_run_dir):
+        os.kill(pid, signal.SIGKILL)
+    calls = steady.ended()
+
+    wait_for(lambda: not list(tach_run_dir.iterdir()), message="the end of the run")
+    assert statsd_daemon.counters()["f.calls"] == calls
+
+
+def test_sender_and_guard_killed_while_the_program_waits_for_them(
+    steady: Steady, statsd_daemon: Any, tach_run_dir: Path
+) -> None:
+    """Also then it starts another, so that its last calls are counted and its run ends."""
+    wait_for(lambda: statsd_daemon.counters().get("f.calls", 0) > 0)
+    pids = sender_pids(tach_run_dir)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    (run,) = tach_run_dir.iterdir()
+    steady.end()
+    wait_for(lambda: "closing" in (run / "journal").read_text())
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     calls = steady.ended()
 

@@ -25,6 +25,7 @@ SOURCES = (
     "setup.py",
     "pyproject.toml",
     "tach/_buckets.c",
+    "tach/_layout.h",
     "tach/agent/_clock.h",
     "tach/agent/_probe.c",
     "tach/agent/_switches.h",

@@ -25,45 +25,10 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "../_layout.h"
 #include "_clock.h"
 #include "_switches.h"
 
-/* --- The layout of a segment, as tach/layout.py says (LAYOUT below lets Python compare) --- */
-
-enum {
-    CELL_BYTES = 1024,
-    E_SUM = 32,
-    E_MIN = 33,
-    E_MAX = 34,
-    E_LAST = 63,
-    E_COUNT = 38,
-    E_ACTIVE = 39,
-    E_PEAK = 40,
-    E_CROWD = 41,
-    E_CROWD_STARTS = 42,
-    E_SLOTS = 43,
-    SLOTS = 20,
-    CROWD_UNIT = 1000000,
-    NUMBER_UNITS = 1000000,
-    E_TAKEN = 30,
-    BLOCKS = 56,
-    LOWEST_BLOCK = 7,
-};
-
-static const struct {
-    const char *name;
-    long value;
-} LAYOUT[] = {
-#define ENTRY(name) {#name, name}
-    ENTRY(CELL_BYTES), ENTRY(E_SUM),          ENTRY(E_MIN),   ENTRY(E_MAX), ENTRY(E_LAST), ENTRY(E_COUNT),
-    ENTRY(E_ACTIVE),   ENTRY(E_PEAK),         ENTRY(E_CROWD), ENTRY(E_CROWD_STARTS),
-    ENTRY(E_SLOTS),    ENTRY(SLOTS),          ENTRY(E_TAKEN), ENTRY(CROWD_UNIT),
-    ENTRY(NUMBER_UNITS),
-    ENTRY(BLOCKS),     ENTRY(LOWEST_BLOCK),
-#undef ENTRY
-};
-
-#define LANES 128
 /* classes of exceptions that a series knows without asking its recorder */
 #define KNOWN_FAILURES 8
 /* frames that the recorder may need where the program has none left */
@@ -3081,26 +3046,6 @@ static PyMethodDef module_methods[] = {
      PyDoc_STR("listen(take): that takes them up, and says whether calls are to begin anew.")},
     {NULL, NULL, 0, NULL},
 };
-
-static int
-add_layout(PyObject *module)
-{
-    PyObject *layout = PyDict_New();
-    if (layout == NULL) {
-        return -1;
-    }
-    int status = 0;
-    for (size_t place = 0; status == 0 && place < sizeof LAYOUT / sizeof *LAYOUT; place++) {
-        PyObject *value = PyLong_FromLong(LAYOUT[place].value);
-        status = value == NULL ? -1 : PyDict_SetItemString(layout, LAYOUT[place].name, value);
-        Py_XDECREF(value);
-    }
-    if (status == 0) {
-        status = PyModule_AddObjectRef(module, "LAYOUT", layout);
-    }
-    Py_DECREF(layout);
-    return status;
-}
 
 static int
 module_exec(PyObject *module)

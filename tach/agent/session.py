@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _TROUBLES = 100  # distinct ones that a process tells
 _CANDIDATES = 200  # names passed on for the sender to find the nearest among
 _POLL_NS = 2_000_000
+_LOOK_NS = 100_000_000
 _HUBS = ("eventlet.hubs.hub", "gevent.hub")
 _RUNTIMES = (*_HUBS, "asyncio.base_events")
 _DEBUG_LIMIT = 1 << 20  # bytes of what the metric `debug` tells in one process
@@ -531,14 +532,19 @@ class Session:
                 )
 
     def _wait_for_sender(self) -> None:
-        respawn.ensure_sender(self._run_dir)
-        respawn.wake_sender(self._run_dir)
         flushed = f"{self._run_dir}/{layout.FLUSHED}"
-        give_up = clock.monotonic_ns() + self._exit_timeout_ns
-        while clock.monotonic_ns() < give_up:
-            if posix.access(flushed, posix.F_OK) or not posix.access(self._run_dir, posix.F_OK):
+        now = look_at = clock.monotonic_ns()
+        give_up = now + self._exit_timeout_ns
+        while True:
+            if now >= look_at:  # again and again: it may be killed while it is waited for
+                respawn.ensure_sender(self._run_dir)
+                respawn.wake_sender(self._run_dir)
+                look_at = now + _LOOK_NS
+            over = posix.access(flushed, posix.F_OK) or not posix.access(self._run_dir, posix.F_OK)
+            if over or now >= give_up:
                 return
             clock.sleep(_POLL_NS / 1e9)
+            now = clock.monotonic_ns()
 
 
 def _watch_news(header: memoryview) -> None:
