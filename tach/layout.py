@@ -14,6 +14,12 @@ indexes of words.
 
 from __future__ import annotations
 
+import marshal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MAGIC = 0x5441434853454731  # "TACHSEG1"
 VERSION = 3
 
@@ -102,6 +108,29 @@ STATUS_REQUEST = "status-{}.request"  # with a random id; the sender puts the an
 STATUS_ANSWER = "status-{}.json"
 RELOAD_REQUEST = "reload-{}.request"  # likewise
 RELOAD_ANSWER = "reload-{}.json"
+
+
+_RECORD_LENGTH = 8  # bytes, little end first, before what marshal makes of the record
+
+
+def packed(record: dict[str, Any]) -> bytes:
+    """A record of the plan as it lies in the file."""
+    data = marshal.dumps(record, 2)  # 2: every Python reads it
+    return len(data).to_bytes(_RECORD_LENGTH, "little") + data
+
+
+def whole_records(data: bytes) -> list[tuple[dict[str, Any], int]]:
+    """The records in `data`, and where each of them ends; one without its end is left out."""
+    found = []
+    start = 0
+    while start + _RECORD_LENGTH <= len(data):
+        body = start + _RECORD_LENGTH
+        end = body + int.from_bytes(data[start:body], "little")
+        if end > len(data):
+            break
+        found.append((marshal.loads(data[body:end]), end))
+        start = end
+    return found
 
 
 def pad(text: str, limit: int) -> bytes:

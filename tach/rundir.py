@@ -7,7 +7,6 @@ import marshal
 import os
 
 from tach import layout
-from tach.agent import plan_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from tach.compiled import Compiled
 
-_BOOTSTRAP_FILE = os.path.join(os.path.dirname(__file__), "agent", "bootstrap", "sitecustomize.py")
+_BOOTSTRAP = os.path.join(os.path.dirname(__file__), "agent", "bootstrap")
 
 
 class Run:
@@ -35,7 +34,7 @@ class Run:
         argv: list[str],
         plan: str,
         file: str = "",
-        change: plan_log.Record | None = None,
+        change: dict[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.main_pid = main_pid
@@ -92,14 +91,13 @@ def _fill(run: Run, compiled: Compiled) -> None:
         from tach import spooldir
 
         agent["events"] = spooldir.complete(agent["events"], run.program)
-    _write(run, layout.AGENT_PLAN, plan_log.packed(agent))
+    _write(run, layout.AGENT_PLAN, layout.packed(agent))
     _write(run, layout.RUN, marshal.dumps(run.to_plain(), 2))
     for name in (layout.JOURNAL, layout.SENDER_LOCK):
         _write(run, name, b"")
     os.mkfifo(os.path.join(run.directory, layout.WAKE), 0o600)
-    bootstrap = os.path.join(run.directory, layout.BOOTSTRAP)
-    os.mkdir(bootstrap, 0o700)
-    os.symlink(_BOOTSTRAP_FILE, os.path.join(bootstrap, "sitecustomize.py"))
+    # not the file alone: what Python has compiled of it lies beside it
+    os.symlink(_BOOTSTRAP, os.path.join(run.directory, layout.BOOTSTRAP))
 
 
 def _remove(run: Run) -> None:
@@ -145,12 +143,12 @@ def tell(run: Run) -> None:
         return
     file = os.open(os.path.join(run.directory, layout.AGENT_PLAN), os.O_RDWR | os.O_CLOEXEC)
     try:
-        records = plan_log.whole_records(os.pread(file, os.fstat(file).st_size, 0))
+        records = layout.whole_records(os.pread(file, os.fstat(file).st_size, 0))
         if len(records) > run.generation:
             return
         end = records[-1][1]
         os.ftruncate(file, end)  # a record that a sender before this one did not finish
-        data = plan_log.packed(run.change)
+        data = layout.packed(run.change)
         if os.pwrite(file, data, end) < len(data):
             os.ftruncate(file, end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

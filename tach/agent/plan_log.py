@@ -1,7 +1,7 @@
 """The run's plan as its processes read it: the one it began with, then each change of it.
 
 The file is appended to only, so that who holds it open may read on after giving up the right to
-open it. A record is its length (8 bytes, little end first), then what marshal makes of
+open it. A record (`tach.layout` says how it is packed) holds
 
     layout, main_pid, exit_timeout, targets (module -> list), propagate, events, runtime, reload
 
@@ -13,7 +13,6 @@ ones as above, one that only means other functions now with the index it had; an
 
 from __future__ import annotations
 
-import marshal
 import posix
 
 from tach import layout
@@ -24,27 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Record = dict[str, Any]
-
-_LENGTH = 8
-
-
-def packed(record: Record) -> bytes:
-    """The record as it lies in the file."""
-    data = marshal.dumps(record, 2)  # 2: every Python reads it
-    return len(data).to_bytes(_LENGTH, "little") + data
-
-
-def whole_records(data: bytes) -> list[tuple[Record, int]]:
-    """The records in `data`, and where each of them ends; one without its end is left out."""
-    found = []
-    start = 0
-    while start + _LENGTH <= len(data):
-        end = start + _LENGTH + int.from_bytes(data[start : start + _LENGTH], "little")
-        if end > len(data):
-            break
-        found.append((marshal.loads(data[start + _LENGTH : end]), end))
-        start = end
-    return found
 
 
 class PlanLog:
@@ -88,6 +66,6 @@ class PlanLog:
 
     def _read(self, file: int) -> list[Record]:
         data = posix.pread(file, posix.fstat(file).st_size - self._end, self._end)
-        found = whole_records(data)
+        found = layout.whole_records(data)
         self._read_to = self._end + (found[-1][1] if found else 0)
         return [record for record, _ in found]
