@@ -6,6 +6,7 @@ a greenthread begin with an empty one; here they are given the request, and noth
 
 from __future__ import annotations
 
+import sys
 from _contextvars import Context, ContextVar
 
 TYPE_CHECKING = False
@@ -62,7 +63,18 @@ def _threads(module: Any) -> list[Undo]:
 
         return run
 
+    def starting_in_context(original: Any) -> Any:
+        def start(self: Any) -> Any:
+            inherits = sys.flags.thread_inherit_context  # then it gets a copy of this one's
+            if vars(self).get("_context", self) is None and not inherits:
+                self._context = _context_of(current.get())
+            return original(self)
+
+        return start
+
     thread = module.Thread
+    if sys.version_info >= (3, 14):  # where a thread runs in a context of its own
+        return [_replace(thread, "start", starting_in_context)]
     return [
         _replace(thread, "_bootstrap_inner", running),
         _replace(thread, "start", starting),
@@ -121,9 +133,14 @@ def _give(greenlet: Any) -> None:
     """Let a greenlet that has not started yet begin with the request of this one."""
     request = current.get()
     if request is not None and greenlet.gr_context is None:
-        context = Context()
-        context.run(current.set, request)
-        greenlet.gr_context = context
+        greenlet.gr_context = _context_of(request)
+
+
+def _context_of(request: str | None) -> Context:
+    """A context that holds the request, and nothing else."""
+    context = Context()
+    context.run(current.set, request)
+    return context
 
 
 def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Undo:
