@@ -228,4 +228,5 @@ print([a is b for a, b in zip(before, during)].count(False), places() == before)
     process = processes.start(command, cwd=tmp_path, env={**environment, "HOME": str(tmp_path)})
     stdout, stderr = process.communicate(timeout=60)
 
-    assert (stdout, stderr) == ("6 True\n", "")
+    changed = 5 if sys.version_info >= (3, 14) else 6  # there it is the start of threads alone
+    assert (stdout, stderr) == (f"{changed} True\n", "")

@@ -63,22 +63,26 @@ def _threads(module: Any) -> list[Undo]:
 
         return run
 
-    def starting_in_context(original: Any) -> Any:
+    thread = module.Thread
+    return [
+        _replace(thread, "_bootstrap_inner", running),
+        _replace(thread, "start", starting),
+    ]
+
+
+def _threads_with_contexts(module: Any) -> list[Undo]:
+    """The same from Python 3.14 on, where a thread runs in a context that it is given."""
+
+    def starting(original: Any) -> Any:
         def start(self: Any) -> Any:
-            inherits = sys.flags.thread_inherit_context  # then it gets a copy of this one's
-            if vars(self).get("_context", self) is None and not inherits:
+            flags: Any = sys.flags
+            if vars(self).get("_context", self) is None and not flags.thread_inherit_context:
                 self._context = _context_of(current.get())
             return original(self)
 
         return start
 
-    thread = module.Thread
-    if sys.version_info >= (3, 14):  # where a thread runs in a context of its own
-        return [_replace(thread, "start", starting_in_context)]
-    return [
-        _replace(thread, "_bootstrap_inner", running),
-        _replace(thread, "start", starting),
-    ]
+    return [_replace(module.Thread, "start", starting)]
 
 
 def _executors(module: Any) -> list[Undo]:
@@ -163,7 +167,7 @@ def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Undo:
 
 
 _INSTALL: dict[str, Callable[[Any], list[Undo]]] = {
-    "threading": _threads,
+    "threading": _threads_with_contexts if sys.version_info >= (3, 14) else _threads,
     "concurrent.futures.thread": _executors,
     "eventlet.greenthread": _greenthreads,
 }
