@@ -106,6 +106,7 @@ def test_the_program_is_found_as_a_shell_finds_it(case: str, tach_: Tach, tmp_pa
 
 # What an interpreter without `site` has not loaded, and the start of a program needs.
 NEEDED = {"__future__", "_collections_abc", "_stat", "errno", "fcntl", "genericpath", "os", "stat"}
+NEEDED |= {"_abc", "abc"}  # which before Python 3.14 every interpreter has loaded
 PATHS = {"os.path", "posixpath"}
 
 

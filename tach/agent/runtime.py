@@ -171,11 +171,9 @@ def watch_asyncio(module: ModuleType, heart: Heart) -> None:
     run_forever = vars(loop)["run_forever"]
 
     def beat(self: Any, running: list[Any]) -> None:
-        tasks: Any = sys.modules["asyncio.tasks"]
-        known: Any = getattr(tasks, "_scheduled_tasks", None) or getattr(tasks, "_all_tasks", ())
         selector = getattr(self, "_selector", None)
         readers = len(selector.get_map() or ()) if selector is not None else 0
-        heart.beat(len(self._scheduled), readers, 0, len(known))
+        heart.beat(len(self._scheduled), readers, 0, _tasks(self))
         running[0] = self.call_later(heart.every / 1e9, beat, self, running)
 
     def tach_run_forever(self: Any) -> Any:
@@ -193,6 +191,14 @@ def watch_asyncio(module: ModuleType, heart: Heart) -> None:
     tach_run_forever.__name__ = run_forever.__name__
     tach_run_forever.__qualname__ = run_forever.__qualname__
     loop.run_forever = tach_run_forever
+
+
+def _tasks(loop: Any) -> int:
+    """How many tasks the loop has; up to Python 3.13 those of all loops together."""
+    tasks: Any = sys.modules["asyncio.tasks"]
+    if sys.version_info >= (3, 14):  # they are counted one by one: no set has them all
+        return len(tasks.all_tasks(loop))
+    return len(getattr(tasks, "_scheduled_tasks", None) or getattr(tasks, "_all_tasks", ()))
 
 
 # By the module whose import it follows: the name of the runtime, and how to watch it.
