@@ -198,7 +198,8 @@ def _tasks(loop: Any) -> int:
     tasks: Any = sys.modules["asyncio.tasks"]
     if sys.version_info >= (3, 14):  # they are counted one by one: no set has them all
         return len(tasks.all_tasks(loop))
-    return len(getattr(tasks, "_scheduled_tasks", None) or getattr(tasks, "_all_tasks", ()))
+    known: Any = getattr(tasks, "_scheduled_tasks", None) or getattr(tasks, "_all_tasks", ())
+    return len(known)
 
 
 # By the module whose import it follows: the name of the runtime, and how to watch it.
