@@ -195,7 +195,7 @@ def _is_object(found: Any) -> bool:
     return (
         bool(type.__getattribute__(kind, "__flags__") & _HEAP_TYPE)
         and not issubclass(kind, (type, ModuleType))
-        and kind.__module__.partition(".")[0] != "tach"
+        and str(type.__getattribute__(kind, "__module__")).partition(".")[0] != "tach"
     )
 
 
