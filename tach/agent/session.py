@@ -142,7 +142,12 @@ class Session:
                 self._notifications_writer().reserve()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
         self._journal.append(
-            "process", self._pid, _start_ticks(), posix.getppid(), version, _program()
+            "process",
+            self._pid,
+            self._segment_file.start_ticks,
+            posix.getppid(),
+            version,
+            _program(),
         )
         if self._generation:
             self._journal.append("plan", self._pid, self._generation)
@@ -158,13 +163,14 @@ class Session:
             self._pid = posix.getpid()
             if self._changes is not None:
                 self._changes.after_fork()
-            self._segment_file.after_fork(_start_ticks())
+            start_ticks = _start_ticks()
+            self._segment_file.after_fork(start_ticks)
             if self._segment is not None:
                 self._segment.after_fork()
             if self._meters is not None:
                 self._meters.after_fork()
             if self._notifications is not None:
-                self._notifications.after_fork(_start_ticks())
+                self._notifications.after_fork(start_ticks)
             if self._runtime is not None:
                 self._runtime.after_fork()
             self._register()
@@ -183,7 +189,9 @@ class Session:
             from tach.agent.notifications import Notifications
 
             assert self._event_plan is not None
-            self._notifications = Notifications(self._event_plan, _start_ticks(), self._trouble)
+            self._notifications = Notifications(
+                self._event_plan, self._segment_file.start_ticks, self._trouble
+            )
         return self._notifications
 
     def _note(self, record: Record) -> None:
