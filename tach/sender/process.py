@@ -48,6 +48,7 @@ FINAL_TIMEOUT = 5.0  # for the last flush, after the program's end
 QUICK = 1.0  # seconds: a sender that ends sooner probably cannot work here at all
 COLLECT = 50_000, 20, 50
 QUICK_ENDS = 8  # in a row, before the guard gives up
+LOG_LIMIT = 1 << 20  # bytes
 
 # of each series: its target, and what is told of it
 Routes = Mapping[str, tuple[TargetPlan, list[Metric]]]
@@ -107,8 +108,30 @@ def _serve(run_: Run, restarts: int) -> None:
         os._exit(status)
 
 
+class BoundedLog(logging.FileHandler):
+    """A file that begins anew when it is full; what it held before is kept as `.1` beside it.
+
+    It lies in memory, and a run may start processes for months. (The standard library's handler for
+    that would cost each sender 0.7 MB.)
+    """
+
+    def __init__(self, path: str, limit: int = LOG_LIMIT) -> None:
+        super().__init__(path)
+        self._limit = limit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it down."""
+        super().emit(record)
+        full = self.stream
+        if full is not None and full.tell() > self._limit:
+            with contextlib.suppress(OSError):  # where that cannot be, it grows
+                os.replace(self.baseFilename, f"{self.baseFilename}.1")
+                self.stream = self._open()
+                full.close()
+
+
 def _log_to(path: str) -> None:
-    handler = logging.FileHandler(path)
+    handler = BoundedLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("tach")
     logger.addHandler(handler)
