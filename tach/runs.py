@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tach import layout
+from tach import layout, sparse
 from tach.sender.processes import start_ticks_of
 from tach.sender.status import announced
 
@@ -50,7 +50,8 @@ def _found(place: str, name: str) -> FoundRun | None:
         # Anybody may make a directory of that name: its owner is who counts.
         if os.lstat(directory).st_uid != int(match[1]):
             return None
-        known = announced(content(os.path.join(directory, layout.JOURNAL)))
+        with open(opened(os.path.join(directory, layout.JOURNAL)), "rb") as journal:
+            known = announced(sparse.content(journal.fileno())[0])
     except OSError:
         return None
     pids = frozenset(each.pid for each in known if start_ticks_of(each.pid) == each.start_ticks)

@@ -8,6 +8,11 @@ debug    PID  TEXT
 blocked  PID  NANOSECONDS  STACK
 plan     PID  GENERATION (of the change that it has taken up)
 closing  PID
+
+What the sender has read it may put together: one line then stands for what several processes have
+said, the dead ones' are gone, and the zeros behind are a hole. In their place is
+
+ended    NUMBER (of processes that are not named any more)
 """
 
 from __future__ import annotations

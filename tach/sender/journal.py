@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 
-from tach import layout
+from tach import layout, sparse
 from tach.plan import Plan, TargetPlan
 from tach.samples import TargetStatus
 from tach.sender.slots import ProcessKey
@@ -19,6 +20,7 @@ NOBODY = (
     "program runs under?"
 )
 _TROUBLES = 20  # distinct troubles kept for the report
+CONDENSE_AT = 1 << 20  # bytes
 
 
 class JournalReader:
@@ -27,7 +29,8 @@ class JournalReader:
     def __init__(self, run_dir: str, plan: Plan) -> None:
         self._plan = plan
         self._path = os.path.join(run_dir, layout.JOURNAL)
-        self._offset = 0
+        self._offset = self._condensed_to = 0
+        self.ended = 0  # processes that the journal does not name any more
         self._new: list[ProcessKey] = []
         self._is_anybody_there = False
         self.closing: set[int] = set()
@@ -38,20 +41,38 @@ class JournalReader:
     def read(self) -> None:
         """Take in the lines added since the last time."""
         with open(self._path, "rb") as file:
-            file.seek(self._offset)
-            data = file.read()
+            data, end = sparse.content(file.fileno(), self._offset)
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.decode("utf-8", "replace").splitlines():
+        self._offset = end - (len(data) - len(whole))
+        for line in lines_of(whole):
             fields = line.split("\t")
             try:
                 self._take(fields)
             except (ValueError, IndexError):
                 log.warning("journal: not understood: %s", line)
 
+    def condense(self, alive: Callable[[ProcessKey], bool], least: int = CONDENSE_AT) -> None:
+        """Leave of what has been read only what a next reader has to know.
+
+        The journal lies in memory. It is done where `least` bytes have come since the last time.
+        """
+        if self._offset - self._condensed_to < least:
+            return
+        self._condensed_to = self._offset
+        try:
+            with open(self._path, "r+b", buffering=0) as file:
+                old, _ = sparse.content(file.fileno(), 0, self._offset)
+                kept, gone = _condensed(lines_of(old), alive)
+                text = "\n".join([f"ended\t{self.ended + gone}", *kept, ""]).encode()
+                if len(text) < self._offset:
+                    sparse.replace(file.fileno(), self._offset, text)
+                    self.ended += gone
+        except OSError as error:
+            log.warning("cannot condense the journal: %s", error)
+
     def _take(self, fields: list[str]) -> None:
         kind, pid = fields[0], int(fields[1])
-        if kind in ("process", "plan"):
+        if kind in ("process", "plan", "ended"):
             self._take_process(kind, pid, fields)
         elif kind == "target":
             self._take_target(int(fields[2]), fields[3], fields[4], fields[5].split())
@@ -72,6 +93,10 @@ class JournalReader:
             raise ValueError(kind)
 
     def _take_process(self, kind: str, pid: int, fields: list[str]) -> None:
+        if kind == "ended":
+            self.ended = pid  # here it is a number of processes
+            self._is_anybody_there = True
+            return
         number = int(fields[2])
         if kind == "plan":
             self.generations[pid] = number
@@ -137,6 +162,35 @@ class JournalReader:
         if not self._is_anybody_there:
             found.insert(0, NOBODY)
         return found
+
+
+def lines_of(journal: bytes) -> list[str]:
+    """The lines of a journal; between them there are zeros where it has been condensed."""
+    return journal.replace(b"\0", b"").decode("utf-8", "replace").splitlines()
+
+
+def _condensed(lines: list[str], alive: Callable[[ProcessKey], bool]) -> tuple[list[str], int]:
+    """Those of the journal's lines that still count, and how many processes they name no more.
+
+    What several processes have said stays once.
+    """
+    kept: dict[tuple[str, ...], str] = {}
+    gone: set[ProcessKey] = set()
+    pids: set[str] = set()
+    for line in lines:
+        kind, pid, *rest = f"{line}\t".split("\t")
+        if kind == "process" and pid.isdigit() and rest[0].isdigit():
+            key = int(pid), int(rest[0])
+            if alive(key):
+                pids.add(pid)
+                kept[kind, pid] = line  # the last that it has executed
+            else:
+                gone.add(key)
+        elif kind in ("plan", "closing"):
+            kept[kind, pid] = line
+        elif kind not in ("ended", "debug"):
+            kept.setdefault((kind, *rest), line)
+    return [line for key, line in kept.items() if key[0] != "plan" or key[1] in pids], len(gone)
 
 
 def _suggestion(name: str, candidates: list[str]) -> str:

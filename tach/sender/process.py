@@ -259,6 +259,7 @@ class Sender:
             for pid, start_ticks in self._journal.new_processes():
                 self._processes.add(pid, start_ticks)
             self._processes.remove_dead()
+            self._journal.condense(self._processes.alive)
             changed = self._totals.read()
             changed |= self._totals.retire(self._processes.alive)
             self._watch_hubs()

@@ -41,12 +41,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tach import layout
+from tach import layout, sparse
 from tach.plan import Plan
 from tach.rundir import Run
 from tach.samples import TargetStatus
 from tach.sender.counts import NOTHING, Counts
-from tach.sender.journal import JournalReader
+from tach.sender.journal import JournalReader, lines_of
 from tach.sender.outlet import Outlet
 from tach.sender.processes import start_ticks_of
 from tach.sender.requests import Requests
@@ -202,7 +202,7 @@ def without_sender(run: Run, plan: Plan, journal: JournalReader) -> dict[str, An
     The shape is that of the status with a sender.
     """
     with open(os.path.join(run.directory, layout.JOURNAL), "rb") as file:
-        known = announced(file.read())
+        known = announced(sparse.content(file.fileno())[0])
     living = [each for each in known if start_ticks_of(each.pid) == each.start_ticks]
     return {
         "version": VERSION,
@@ -218,7 +218,7 @@ def without_sender(run: Run, plan: Plan, journal: JournalReader) -> dict[str, An
         "notifiers": [],
         "reload": None,
         "processes": [_process(each, journal) for each in living],
-        "ended": {"processes": len(known) - len(living), "calls": None},
+        "ended": {"processes": journal.ended + len(known) - len(living), "calls": None},
         "troubles": journal.troubles(),
     }
 
@@ -226,7 +226,7 @@ def without_sender(run: Run, plan: Plan, journal: JournalReader) -> dict[str, An
 def announced(journal: bytes) -> list[RunProcess]:
     """The processes that a journal names, in the order in which they first came."""
     found: dict[ProcessKey, RunProcess] = {}
-    for line in journal.decode("utf-8", "replace").splitlines():
+    for line in lines_of(journal):
         with contextlib.suppress(ValueError):  # not one of these lines, or not a whole one
             kind, pid, start_ticks, parent, python, program = line.split("\t")
             if kind == "process":
