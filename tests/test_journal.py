@@ -1,4 +1,4 @@
-"""The run's journal: read as it grows, and condensed, so that a run may start processes for years."""
+"""The run's journal: read as it grows; condensed, so that a run may start processes for years."""
 
 from __future__ import annotations
 
