@@ -275,6 +275,35 @@ def test_the_dead_are_folded_in(family: Family) -> None:
     assert totals.retire(family.alive) == set()
 
 
+def test_the_dead_are_kept_apart_only_where_somebody_asks(family: Family) -> None:
+    """Else one sum holds them all, however many there were at once; the totals are the same."""
+    family.process((0, 9))
+    family.process((0, 3))
+    totals = family.totals()
+    totals.read()
+    totals.retire(family.alive)
+    assert set(totals.series["f"].retired) == {0, 1}
+    before = made(totals)
+
+    totals.keep_apart(False)
+    assert set(totals.series["f"].retired) == {None}
+    assert made(totals) == before == {"f": (12, 4)}
+    family.process((0, 6))
+    totals.read()
+    totals.retire(family.alive)
+    assert set(totals.series["f"].retired) == {None}
+    assert made(totals) == made(family.totals()) == {"f": (18, 6)}
+
+    totals.keep_apart(True)
+    family.process((0, 3))
+    totals.read()
+    totals.retire(family.alive)
+    assert {slot: calls(each) for slot, each in totals.series["f"].counts_by_slot().items()} == {
+        0: 3
+    }
+    assert made(totals) == {"f": (21, 7)}
+
+
 def test_a_process_that_died_before_it_was_seen_is_counted(family: Family) -> None:
     """A segment that nobody has read before its process died is read when it is retired."""
     totals = family.totals()

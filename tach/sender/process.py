@@ -159,6 +159,7 @@ class Sender:
         self._last: dict[str, float] = {}
         self._unusable: dict[str, str] = {}  # notifier -> why
         self._outlets = Outlets(self._plan, self._outlet, self._unusable, self._lock)
+        self._keep_apart()
         self._reloader = Reloader(run_, self._plan, _can_speak(), self)
         self._desk = StatusDesk(
             run_,
@@ -473,7 +474,13 @@ class Sender:
                 self._reroute(outlet, before)
                 if getattr(outlet.notifier, "interval", None) is None:
                     outlet.set_interval(self._plan.interval)
+            self._totals.keep_apart(True)  # a new outlet may want to know, from its first moment on
         self._outlets.change(old, self._plan, self._prepare)
+        with self._lock:
+            self._keep_apart()
+
+    def _keep_apart(self) -> None:
+        self._totals.keep_apart(any(outlet.per_process for outlet in self._outlets))
 
     def _reroute(self, outlet: Outlet, before: Routes) -> None:
         """Tell the outlet the rest of what it will not be told any more, and no old news."""

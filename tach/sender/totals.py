@@ -26,7 +26,7 @@ RETIRED = "retired.log"
 
 
 class Total:
-    """One series over all processes. `retired` is what dead processes left, by slot.
+    """One series over all processes. `retired` is what dead processes left, by slot (None: by any).
 
     `segments` are the bytes of all of them, each at its reader's `place`.
     """
@@ -66,8 +66,9 @@ class Total:
         return Counts(*found, errors_by_type, quantities=quantities)
 
     def counts_by_slot(self) -> dict[int | None, Counts]:
-        """The same, each slot's processes apart."""
+        """The same, each slot's processes apart; without those that died when nobody asked so."""
         by_slot: dict[int | None, Counts] = {**self.retired}
+        by_slot.pop(None, None)
         for reader, series in self.living:
             before = by_slot.get(reader.slot, NOTHING)
             by_slot[reader.slot] = before.plus(reader.counts(series))
@@ -102,9 +103,14 @@ class Total:
             self._divided.append((reader, series))
         self.stale = ALL_BLOCKS
 
-    def retire(self, slot: int, last: Counts) -> None:
+    def retire(self, slot: int | None, last: Counts) -> None:
         """Add what a process left that had this slot."""
         self.retired[slot] = self.retired.get(slot, NOTHING).plus(last)
+
+    def forget_slots(self) -> None:
+        """Keep what dead processes left no more by slot: there may be hundreds of them."""
+        if self.retired:
+            self.retired = {None: together(list(self.retired.values()))}
 
     def leave(self, reader: SegmentReader) -> None:
         """Count no more with what that process has."""
@@ -127,6 +133,7 @@ class Totals:
         self._news = array("Q")  # of each of them, see `SegmentReader.changed`
         self._named: Counter[int] = Counter()  # series of a target that has several
         self._peaks: dict[str, dict[int, int]] = {}
+        self._apart = True
         self._recall()
         self.follow(plan)
 
@@ -141,6 +148,13 @@ class Totals:
                 self._named[total.target] -= 1
                 self._named[heir] += 1
                 total.target = heir
+
+    def keep_apart(self, apart: bool) -> None:
+        """Whether somebody wants to know what the processes of each slot have counted."""
+        self._apart = apart
+        if not apart:
+            for total in self.series.values():
+                total.forget_slots()
 
     def tell_news(self) -> None:
         """Let all processes look at the plan, which has been changed."""
@@ -312,7 +326,7 @@ class Totals:
             for key, counts in last.items():
                 total = self.series[key]
                 total.leave(reader)
-                total.retire(reader.slot, counts)
+                total.retire(reader.slot if self._apart else None, counts)
             self._segments[reader.place] = memoryview(b"")
             reader.close()
             self._slots.release(_process_of(name))
