@@ -20,7 +20,7 @@ NOBODY = (
     "program runs under?"
 )
 _TROUBLES = 20  # distinct troubles kept for the report
-CONDENSE_AT = 1 << 20  # bytes
+CONDENSE_AT = 1 << 18  # bytes
 
 
 class JournalReader:
