@@ -16,16 +16,20 @@ def content(file: int, start: int = 0, end: int | None = None) -> tuple[bytes, i
     end = os.fstat(file).st_size if end is None else end
     place = start
     while place < end:
-        try:
-            place = os.lseek(file, place, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # there is only a hole
-                break
-            raise
-        hole = min(os.lseek(file, place, os.SEEK_HOLE), end)
-        found.append(os.pread(file, hole - place, place))
-        place = hole
+        begin, place = _next_data(file, place, end)
+        found.append(os.pread(file, place - begin, begin))
     return b"".join(found), max(start, end)
+
+
+def _next_data(file: int, place: int, end: int) -> tuple[int, int]:
+    """Where there is data from `place` on: from here to there."""
+    try:
+        begin = os.lseek(file, place, os.SEEK_DATA)
+        return min(begin, end), min(os.lseek(file, begin, os.SEEK_HOLE), end)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is only a hole
+            return end, end
+        return place, end  # a file system that knows of no holes, such as gVisor's
 
 
 def replace(file: int, length: int, text: bytes) -> None:
