@@ -85,9 +85,9 @@ def leave_sender(run: rundir.Run) -> None:
     try:
         _defend()
         if os.fork() == 0:
-            import tach.sender.process
+            import tach.sender.guard
 
-            tach.sender.process.run(run)
+            tach.sender.guard.run(run)
     finally:
         os._exit(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tach.sender.process import BoundedLog
+from tach.sender.bounded_log import BoundedLog
 
 
 def test_the_log_takes_no_more_than_twice_its_limit(tmp_path: Path) -> None:

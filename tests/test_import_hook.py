@@ -394,6 +394,73 @@ target.function()
     assert run("-c", program, t="target:function").calls == {"t": 1}
 
 
+FUNCTIONS = 40
+# a handler that raises at whatever moment of an import, and of what tach does within it
+INTERRUPTED = f"""
+import signal, sys
+class Timeout(Exception): pass
+raised, caught, ignored = [], [], []
+def raise_timeout(*_):
+    raised.append(1)
+    raise Timeout
+signal.signal(signal.SIGALRM, raise_timeout)
+sys.unraisablehook = ignored.append
+for each in range(400):
+    sys.modules.pop("module", None)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, (1 + each % 80) * 1e-4)
+        import module
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Timeout:
+        caught.append(1)
+sys.modules.pop("module", None)
+import module
+for each in range({FUNCTIONS}):
+    getattr(module, f"function_{{each}}")()
+print(len(raised) > 0, len(raised) - len(caught) - len(ignored))
+"""
+
+
+def test_what_a_handler_raises_within_an_import_comes_through(
+    run: Callable[..., Ended], place: Path
+) -> None:
+    """It is not lost where tach was at work just then, and the next import is measured."""
+    functions = [f"def function_{each}(): pass" for each in range(FUNCTIONS)]
+    (place / "module.py").write_text("\n".join(functions))
+
+    ended = run("-c", INTERRUPTED, all="module:*")
+
+    assert ended.stdout == "True 0\n"
+    assert ended.calls == {f"all.function_{each}": 1 for each in range(FUNCTIONS)}
+
+
+# as deep as an import still goes, and deeper than all that tach would like to do within it
+DEEP = """
+import sys
+def depth():
+    frame, found = sys._getframe(), 0
+    while frame is not None:
+        frame, found = frame.f_back, found + 1
+    return found
+def go_down(by):
+    if by > 0:
+        return go_down(by - 1)
+    import module
+    return module
+print(go_down(sys.getrecursionlimit() - depth() - 30).function())
+"""
+
+
+def test_an_import_in_the_depth_of_a_recursion(run: Callable[..., Ended], place: Path) -> None:
+    """It succeeds as without tach, also where nothing can be measured so deep; that is told."""
+    (place / "module.py").write_text(MODULE)
+
+    ended = run("-c", DEEP, function="module:function")
+
+    assert ended.stdout == "1\n"
+    assert ended.states["function"].startswith("refused: RecursionError")
+
+
 def test_warnings_at_import_name_the_importer(run: Callable[..., Ended], place: Path) -> None:
     """A module that warns of itself with stacklevel=2 still blames who imports it."""
     write(

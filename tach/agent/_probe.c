@@ -123,6 +123,18 @@ drop(Aside aside)
 
 #endif
 
+/* The same for what a call has raised. Where it says nothing, as Python itself may without memory,
+ * it is what the interpreter makes of that.
+ */
+static Aside
+put_aside_raised(void)
+{
+    if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_SystemError, "error return without exception set");
+    }
+    return put_aside();
+}
+
 /* What a signal handler of the program has raised meanwhile goes on instead of `aside`. */
 static void
 replace(Aside aside)
@@ -133,6 +145,16 @@ replace(Aside aside)
     }
     drop(aside);
     put_back(raised);
+}
+
+/* Forget what has been raised if it is for want of frames or of memory: see exhausted.py. */
+static void
+forgive(void)
+{
+    if (PyErr_Occurred() && (PyErr_ExceptionMatches(PyExc_RecursionError) ||
+                             PyErr_ExceptionMatches(PyExc_MemoryError))) {
+        PyErr_Clear();
+    }
 }
 
 /* The exception that the current frame handles; returns the one it handled before. */
@@ -623,7 +645,11 @@ take_news(void)
         return 0;
     }
     PyObject *taken = PyObject_CallNoArgs(news_take);
-    int answer = taken == NULL ? -1 : taken == Py_True;
+    int answer = taken == Py_True;
+    if (taken == NULL) {
+        forgive();
+        answer = PyErr_Occurred() ? -1 : 0;
+    }
     Py_XDECREF(taken);
     return answer;
 }
@@ -712,13 +738,14 @@ allow_c_frames(int more)
 /* Call a method of the recorder.
  *
  * Where the program has no frames left it gets some more: its calls count there as well. Returns
- * NULL with an exception set, or without one where even those did not do.
+ * NULL with an exception set, or without one where even those did not do, or memory is missing.
  */
 static PyObject *
 ask(Series *series, const char *method, PyObject *argument)
 {
     PyObject *name = PyUnicode_InternFromString(method);
     if (name == NULL) {
+        forgive();
         return NULL;
     }
     PyObject *answer = PyObject_CallMethodObjArgs(series->recorder, name, argument, NULL);
@@ -732,9 +759,9 @@ ask(Series *series, const char *method, PyObject *argument)
         if (Py_GetRecursionLimit() == limit + SPARE_FRAMES) {
             Py_SetRecursionLimit(limit);
         }
-        if (answer == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
-            PyErr_Clear();
-        }
+    }
+    if (answer == NULL) {
+        forgive();
     }
     Py_DECREF(name);
     return answer;
@@ -750,7 +777,9 @@ words_of(PyObject *view)
     return PyMemoryView_GET_BUFFER(view)->buf;
 }
 
-/* The words of a memoryview that the series holds from now on; takes the reference. */
+/* The words of a memoryview that the series holds from now on; takes the reference. NULL, with or
+ * without an exception, if that cannot be.
+ */
 static uint64_t *
 hold(Series *series, PyObject *view)
 {
@@ -760,6 +789,7 @@ hold(Series *series, PyObject *view)
     }
     if (words != NULL && (series->held == NULL || PyList_Append(series->held, view) < 0)) {
         words = NULL;
+        forgive();
     }
     Py_DECREF(view);
     return words;
@@ -767,7 +797,7 @@ hold(Series *series, PyObject *view)
 
 /* The words for the calls that begin now. Returns -1 with an exception set.
  *
- * They are NULL where the program is as deep as it may go: the call is not counted.
+ * They are NULL where the program has no room for that: the call is not counted.
  */
 static int
 series_begin(Series *series)
@@ -782,7 +812,7 @@ series_begin(Series *series)
         return 0;
     }
     series->words = hold(series, view);
-    return series->words == NULL ? -1 : 0;
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static inline unsigned
@@ -798,6 +828,7 @@ open_block(Series *series, unsigned bits)
     uint64_t epoch = series->epoch;
     PyObject *argument = PyLong_FromUnsignedLong(bits);
     if (argument == NULL) {
+        forgive();
         return NULL;
     }
     PyObject *view = ask(series, "block", argument);
@@ -952,7 +983,8 @@ count_new_failure(Series *series, PyTypeObject *raised)
     Py_DECREF(answer);
     if (status < 0) {
         failure_clear(&failure);
-        return -1;
+        forgive();
+        return PyErr_Occurred() ? -1 : 0;
     }
     failure_count(&failure);
     if (find_failure(series, raised) != NULL) { /* another thread was first */
@@ -1137,9 +1169,7 @@ series_of_caller(Series *series, Account *caller)
     }
     PyObject *made = PyObject_CallOneArg(series->by_caller, caller->name);
     if (made == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_RecursionError)) { /* as deep as the program may go */
-            PyErr_Clear();
-        }
+        forgive();
         return NULL;
     }
     known = known_caller(series, caller); /* another thread may have been first */
@@ -1213,7 +1243,7 @@ series_count_call(Series *series, const Parts *parts, uint64_t elapsed)
 static void
 series_fail(Series *series, const Parts *parts, uint64_t elapsed)
 {
-    Aside aside = put_aside();
+    Aside aside = put_aside_raised();
     uint64_t epoch = series->epoch;
     if (series_count_call(series, parts, elapsed) < 0) {
         replace(aside);
@@ -1685,7 +1715,7 @@ tell_stopped(Stand *stand, PyObject *error)
 static void
 stand_raised(Stand *stand, bool surely)
 {
-    Aside aside = put_aside();
+    Aside aside = put_aside_raised();
     PyObject *error = value_of(aside);
     int status = 0;
     if (stand->work != NULL) {
@@ -2303,14 +2333,21 @@ static int
 call_leave(PyObject *leave, PyObject *call, uint64_t elapsed, PyObject *result, PyObject *error)
 {
     PyObject *took = PyLong_FromUnsignedLongLong(elapsed);
+    if (took == NULL) { /* once more: without this it would seem to run for ever */
+        forgive();
+        took = PyLong_FromUnsignedLongLong(elapsed);
+    }
     if (took == NULL) {
-        return -1;
+        forgive();
+        return 0;
     }
     PyObject *args[] = {NULL, call, took, result, error};
     const size_t count = 4 | PY_VECTORCALL_ARGUMENTS_OFFSET;
     PyObject *left = PyObject_Vectorcall(leave, args + 1, count, NULL);
-    int status = left == NULL ? -1 : 0;
+    int status = 0;
     if (left == NULL) {
+        forgive();
+        status = PyErr_Occurred() ? -1 : 0;
         Aside aside = put_aside();
         left = PyObject_Vectorcall(leave, args + 1, count, NULL);
         if (left == NULL) {
@@ -2338,7 +2375,7 @@ leave_with(PyObject *leave, PyObject *call, uint64_t elapsed, PyObject *result)
         Py_DECREF(call);
         return result;
     }
-    Aside aside = put_aside();
+    Aside aside = put_aside_raised();
     PyObject *before = handle(value_of(aside));
     int status = call_leave(leave, call, elapsed, Py_None, value_of(aside));
     handle_again(before);
@@ -2394,13 +2431,18 @@ measured_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *na
     Probe *probe = probe_of(self);
     PyObject *tuple, *dict;
     if (collect(args, nargsf, names, &tuple, &dict) < 0) {
-        return NULL;
+        forgive();
+        return PyErr_Occurred() ? NULL : passed_call(self, args, nargsf, names);
     }
     Py_INCREF(self);
     result = NULL;
     PyObject *enter = Py_NewRef(probe->enter), *leave = Py_NewRef(probe->leave);
     PyObject *call = enter_with(enter, tuple, dict);
-    if (call != NULL) {
+    if (call == NULL) {
+        forgive();
+        result = PyErr_Occurred() ? NULL : call_function(probe->function, args, nargsf, names);
+    }
+    else {
         uint64_t start = now();
         result = call_function(probe->function, args, nargsf, names);
         result = leave_with(leave, call, since(start), result);
@@ -2443,6 +2485,10 @@ stepped_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *nam
         }
         Py_DECREF(tuple);
         Py_DECREF(dict);
+    }
+    if (made != NULL && stand == NULL) {
+        forgive();
+        stand = PyErr_Occurred() ? NULL : Py_NewRef(made); /* it runs all the same */
     }
     Py_XDECREF(made);
     Py_DECREF(self);

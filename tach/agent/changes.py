@@ -10,7 +10,7 @@ import posix
 from _thread import get_ident
 
 from tach.agent import clock, news, signals
-from tach.agent.distribution import is_of_the_program
+from tach.agent.exhausted import EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Changes:
             self._has_begun = True
             try:
                 return self._look()
-            except RecursionError:
-                news.word[0] = 1  # the next call may be less deep
+            except EXHAUSTED:
+                news.word[0] = 1  # the next call may have more room
             finally:
                 self._has_begun = False
         return False
@@ -116,10 +116,10 @@ class Changes:
             self._log.taken()
             if changes or was_open:
                 self._apply()
-        except RecursionError:
+        except EXHAUSTED:
             raise
         except Exception as error:
-            if is_of_the_program(error):
+            if signals.is_of_the_program(error):
                 raise
             self._on_trouble(f"a change of the plan: {type(error).__name__}: {error}")
         self._is_open = False

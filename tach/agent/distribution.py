@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tach import layout
 from tach.agent import signals
+from tach.agent.exhausted import EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _NEVER = 1 << 64
 _ROOM = 10  # calls within each other
-_HERE = __file__.rpartition("/")[0]
 _NO_BLOCKS: list[memoryview | None] = [None] * layout.BLOCKS
 _SHIFT = tuple(max(bits - 8, 0) for bits in range(layout.BLOCKS))
 _SUM, _MIN, _MAX, _LAST = layout.E_SUM, layout.E_MIN, layout.E_MAX, layout.E_LAST
@@ -57,7 +57,7 @@ class Distribution:
     def begin(self) -> memoryview:
         """The words of the entry, made if need be.
 
-        Raises only RecursionError, where the program has no frames left.
+        Raises only what is EXHAUSTED.
         """
         if self.words is None:
             words, offset = self._own_cell()
@@ -79,8 +79,8 @@ class Distribution:
     def cell(self, make: Callable[..., Cell], *args: Any) -> Cell:
         """What `make` makes, or memory that nobody reads, so that the next call need not try.
 
-        Signals wait meanwhile, lest handlers that call a target pile up here. Raises only
-        RecursionError.
+        Signals wait meanwhile, lest handlers that call a target pile up here. Raises only what is
+        EXHAUSTED.
         """
         cell: Cell = signals.waiting(_ROOM, self._try, make, *args)
         return cell
@@ -88,10 +88,10 @@ class Distribution:
     def _try(self, make: Callable[..., Cell], *args: Any) -> Cell:
         try:
             return make(*args)
-        except RecursionError:
+        except EXHAUSTED:
             raise
         except Exception as error:
-            if is_of_the_program(error):
+            if signals.is_of_the_program(error):
                 raise
             if not self._told:
                 self._told = True
@@ -99,7 +99,7 @@ class Distribution:
             return unread()
 
     def count(self, elapsed: int) -> None:
-        """Count `elapsed`, a whole number >= 0. Raises only RecursionError."""
+        """Count `elapsed`, a whole number >= 0. Raises only what is EXHAUSTED."""
         words = self.words
         if words is None:
             words = self.begin()
@@ -125,7 +125,7 @@ class Distribution:
     def count_first(self, elapsed: int) -> None:
         """Count in the histogram alone, whose block may not be there yet, or end before `elapsed`.
 
-        Raises only RecursionError.
+        Raises only what is EXHAUSTED.
         """
         bits = min(max(elapsed.bit_length(), layout.LOWEST_BLOCK), layout.BLOCKS - 1)
         lane = elapsed >> max(bits - 8, 0)
@@ -134,7 +134,7 @@ class Distribution:
         block[lane] += 1
 
     def block(self, bits: int) -> memoryview:
-        """The block for values of so many bits, made if need be. Raises only RecursionError."""
+        """The block for values of so many bits, made if need be. Raises only what is EXHAUSTED."""
         return self.blocks[bits] or self._open_block(bits)
 
     def _open_block(self, bits: int) -> memoryview:
@@ -165,7 +165,7 @@ class Numbers(Distribution):
         return words, offset
 
     def add(self, number: float) -> None:
-        """Count a finite number. Raises only RecursionError."""
+        """Count a finite number. Raises only what is EXHAUSTED."""
         words = self._doubles
         if words is None:
             words = self._doubles = self.begin().cast("B").cast("d")
@@ -181,14 +181,3 @@ class Numbers(Distribution):
 def unread() -> Cell:
     """A cell that nobody reads."""
     return memoryview(bytearray(layout.CELL_BYTES)).cast("Q"), 0
-
-
-def is_of_the_program(error: Exception) -> bool:
-    """Whether it was raised outside the agent: by a signal handler that ran in between.
-
-    One runs here all the same where another thread took the signal.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_HERE)

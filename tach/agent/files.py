@@ -96,3 +96,16 @@ class SegmentFile:
         if self._open is not None and still_open(self._open):
             posix.close(self._open[0])
         self._open = None
+
+
+def start_ticks() -> int:
+    """When this process started, in the kernel's ticks since boot; 0 where that is not known."""
+    try:
+        file = posix.open("/proc/self/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            text = posix.read(file, 1024)
+        finally:
+            posix.close(file)
+        return int(text.rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -23,14 +23,23 @@ from tach import layout
 from tach.agent import files
 
 _LINE_LIMIT = 8192
+_TROUBLES = 100  # distinct ones that a process tells
+_DEBUG_LIMIT = 1 << 20  # bytes of what the metric `debug` tells in one process
 
 
 class Journal:
-    """Appends lines, each with one write; gives up silently where that is not possible."""
+    """What this process tells, each line with one write; silent where that is not possible."""
 
     def __init__(self, run_dir: str) -> None:
         self._path = f"{run_dir}/{layout.JOURNAL}"
         self._kept: files.Identity | None = None
+        self._pid = posix.getpid()
+        self._told: set[str] = set()
+        self._debug_room = _DEBUG_LIMIT
+
+    def after_fork(self) -> None:
+        """Tell in the child's name."""
+        self._pid = posix.getpid()
 
     def keep_open(self) -> None:
         """Hold on to the file, for a process that may give up the right to open it."""
@@ -39,8 +48,34 @@ class Journal:
                 self._path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT
             )
 
+    def tell(self, kind: str, *fields: object) -> None:
+        """Add a line of that kind. Never raises, nor do the others."""
+        self.append(kind, self._pid, *fields)
+
+    def tell_target(self, index: int, state: str, reason: str = "", candidates: str = "") -> None:
+        """Add where a target stands."""
+        self.tell("target", index, state, reason, candidates)
+
+    def tell_trouble(self, text: str) -> None:
+        """Add that something is wrong, once."""
+        if text not in self._told and len(self._told) < _TROUBLES:
+            self._told.add(text)
+            self.tell("trouble", text)
+
+    def tell_debug(self, text: str) -> None:
+        """Add what the metric `debug` says of a call."""
+        room, self._debug_room = self._debug_room, self._debug_room - len(text)
+        if self._debug_room > 0:
+            self.tell("debug", text)
+        elif room > 0:
+            self.tell("debug", "the rest is not logged: it was 1 MiB")
+
+    def tell_blocked(self, nanoseconds: int, stack: str) -> None:
+        """Add that a hub or loop was blocked, and by whom."""
+        self.tell("blocked", nanoseconds, stack)
+
     def append(self, *fields: object) -> None:
-        """Add one line. Never raises."""
+        """Add one line."""
         texts = [" ".join(str(field).split()) for field in fields]
         line = "\t".join(texts).encode("utf-8", "backslashreplace")[:_LINE_LIMIT] + b"\n"
         try:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sys
 
+from tach.agent import signals
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +91,12 @@ class MainModule:
         return line <= self._last_line  # until then a name may be defined anew
 
     def _goes_on_safely(self, line: int) -> bool:
+        """The same; raises only what is the program's."""
         try:
             return self._goes_on(line)
-        except Exception:  # noqa: BLE001 - it runs in the middle of the program
+        except Exception as error:
+            if signals.is_of_the_program(error):
+                raise
             return False
 
     def _end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _contextvars import ContextVar
 
 from tach.agent.clock import monotonic_ns
+from tach.agent.exhausted import EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,8 +211,8 @@ class Measurement:
                 return [recorder, self._epoch.number]
             call = [recorder, self._epoch.number, [], None, [], 0, args, kwargs]
             self._enter(call, recorder, payload)
-        except RecursionError:
-            pass  # as deep as the program may go: no more of this call is measured
+        except EXHAUSTED:
+            pass  # no more of this call is measured
         except BaseException as error:
             if call is not None:
                 self.leave(call, 0, None, error)
@@ -258,18 +259,18 @@ class Measurement:
             try:
                 self._leave(call, elapsed, result, error, steps)
                 break
-            except RecursionError:
+            except EXHAUSTED:
                 if call[_RECORDER] is None or call[_STOPPED] == len(call[_STARTED]):
                     break
                 call[_STOPPED] += 1  # the next of them may need less
         recorder, call[_EPOCH] = call[_RECORDER], -1
-        if recorder is None:  # there were no frames left to find it
+        if recorder is None:  # there was no room left to find it
             return
         try:
             recorder.count(elapsed)
             if error is not None:
                 recorder.count_failure(error)
-        except RecursionError:
+        except EXHAUSTED:
             pass
 
     def _leave(

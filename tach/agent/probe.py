@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 from tach import layout
 from tach.agent import news
 from tach.agent.clock import monotonic_ns
+from tach.agent.exhausted import EXHAUSTED
 from tach.agent.likeness import likeness, passed_over
 
 TYPE_CHECKING = False
@@ -181,8 +182,8 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
         if mine is None:
             try:
                 mine = begin()
-            except RecursionError:
-                mine = _NOWHERE  # as deep as the program may go: this call is not counted
+            except EXHAUSTED:
+                mine = _NOWHERE  # this call is not counted
         start = clock()
         try:
             result = function(*args, **kwargs)
@@ -195,7 +196,7 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
                     count_first(elapsed)
                     mine[total] += elapsed
                     count_failure(error)
-                except RecursionError:
+                except EXHAUSTED:
                     pass
             del args, kwargs  # the traceback holds this frame
             raise
@@ -208,10 +209,10 @@ def make_probe(  # noqa: C901 - one closure, so that a call finds all it needs i
                 if elapsed > greatest or elapsed < least:
                     extreme(mine, elapsed)
                 blocks[bits][elapsed >> shift[bits] & 127] += 1  # type: ignore[index]
-            except (TypeError, IndexError, RecursionError):
+            except (TypeError, IndexError, *EXHAUSTED):
                 try:
                     count_first(elapsed)
-                except RecursionError:
+                except EXHAUSTED:
                     return result
             mine[total] += elapsed
         return result

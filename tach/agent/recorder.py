@@ -126,7 +126,7 @@ class Recorder(Distribution):
         words[at] -= 1
 
     def count_failure(self, error: BaseException) -> None:
-        """Count what the call raised, in all and by class. Raises only RecursionError."""
+        """Count what the call raised, in all and by class. Raises only what is EXHAUSTED."""
         found = self.failure(type(error))
         if found is not None:
             words = self.begin()
@@ -139,7 +139,7 @@ class Recorder(Distribution):
     def failure(self, raised: type[BaseException]) -> tuple[int, memoryview | None] | None:
         """Which of the words counts exceptions of that class, and the class's own entry if any.
 
-        None for a class that cannot be counted. Raises only RecursionError.
+        None for a class that cannot be counted. Raises only what is EXHAUSTED.
         """
         try:
             return self._failure(raised)

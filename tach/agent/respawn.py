@@ -1,4 +1,4 @@
-"""Starts the run's sender anew where it died, and wakes it."""
+"""Starts the run's sender anew where it died, wakes it, and waits for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 from fcntl import LOCK_NB, LOCK_SH, flock
 
 from tach import layout
+from tach.agent import clock
 
+_POLL_NS = 2_000_000
+_LOOK_NS = 100_000_000
 # Not -m, which would let the program's working directory stand in for the standard library.
 START = (
     "import sys; sys.path[:] = [each for each in sys.path if each]; "
@@ -21,7 +24,7 @@ python = ""
 def ensure_sender(run_dir: str) -> None:
     """Start a sender if none lives. It has left this process's family when this returns."""
     if not _sender_lives(run_dir):
-        command = [sys.executable, "-c", START.format("tach.sender.process"), run_dir]
+        command = [sys.executable, "-c", START.format("tach.sender.guard"), run_dir]
         child = posix.posix_spawn(
             interpreter(), command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
         )
@@ -71,3 +74,20 @@ def wake_sender(run_dir: str) -> None:
         pass  # it has been woken often enough already
     finally:
         posix.close(file)
+
+
+def wait_for_sender(run_dir: str, timeout_ns: int) -> None:
+    """Wait until the sender has sent all there is, or for so long."""
+    flushed = f"{run_dir}/{layout.FLUSHED}"
+    now = look_at = clock.monotonic_ns()
+    give_up = now + timeout_ns
+    while True:
+        if now >= look_at:  # again and again: it may be killed while it is waited for
+            ensure_sender(run_dir)
+            wake_sender(run_dir)
+            look_at = now + _LOOK_NS
+        over = posix.access(flushed, posix.F_OK) or not posix.access(run_dir, posix.F_OK)
+        if over or now >= give_up:
+            return
+        clock.sleep(_POLL_NS / 1e9)
+        now = clock.monotonic_ns()

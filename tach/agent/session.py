@@ -7,12 +7,12 @@ import posix  # not os: eventlet and gevent replace functions there
 import sys
 
 from tach import layout
-from tach.agent import clock, respawn
-from tach.agent.files import SegmentFile
+from tach.agent import respawn, signals
+from tach.agent.files import SegmentFile, start_ticks
 from tach.agent.hook import TargetFinder, is_pattern
 from tach.agent.journal import Journal
 from tach.agent.plan_log import PlanLog
-from tach.agent.targets import MAIN, Targets
+from tach.agent.targets import MAIN, Targets, names_of, names_of_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,23 +21,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tach.agent.changes import Changes
-    from tach.agent.early import Holder
+    from tach.agent.instrumentation import Instrumentation
     from tach.agent.meters import Meters, Target
     from tach.agent.notifications import Notifications
-    from tach.agent.patches import Patches
-    from tach.agent.patching import Patch, Patcher
     from tach.agent.plan_log import Record
     from tach.agent.propagation import Propagation
     from tach.agent.runtime import Runtime
     from tach.agent.segment import Segment
 
-_TROUBLES = 100  # distinct ones that a process tells
 _CANDIDATES = 200  # names passed on for the sender to find the nearest among
-_POLL_NS = 2_000_000
-_LOOK_NS = 100_000_000
+_ROOM = 60  # calls within each other
 _HUBS = ("eventlet.hubs.hub", "gevent.hub")
 _RUNTIMES = (*_HUBS, "asyncio.base_events")
-_DEBUG_LIMIT = 1 << 20  # bytes of what the metric `debug` tells in one process
 
 
 class Session:
@@ -56,16 +51,11 @@ class Session:
         self._settled = self._by_index()  # the targets that it measures by now
         self._changes: Changes | None = None
         self._notifications: Notifications | None = None
-        self._told: set[str] = set()
         self._journal = Journal(run_dir)
-        self._segment_file = SegmentFile(run_dir, _start_ticks())
+        self._segment_file = SegmentFile(run_dir, start_ticks())
         self._segment: Segment | None = None
-        self._patcher: Patcher | None = None
-        self._patches: Patches | None = None
-        self._meters: Meters | None = None
-        self._debug_room = _DEBUG_LIMIT
+        self._instrumentation: Instrumentation | None = None
         self._seen: set[str] = set()
-        self._patched: dict[int, set[str]] = {}  # by index of the target: which functions
         # none unless a target wants to know of greenthreads that are switched out
         self._hubs = _HUBS if self._targets.want("yielding") else ()
         self._undo_hubs: list[Callable[[], None]] = []
@@ -76,9 +66,8 @@ class Session:
         if plan.get("propagate"):
             from tach.agent.propagation import Propagation
 
-            self._propagation = Propagation(self._trouble)
+            self._propagation = Propagation(self._journal.tell_trouble)
         self._finder = TargetFinder(self._names(), self._executed, self._is_wanted, log.grown)
-        self._pid = posix.getpid()
         self._active = True
 
     @property
@@ -122,8 +111,8 @@ class Session:
             self._changes.stop()
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
-        if self._patches is not None:
-            self._patches.undo()
+        if self._instrumentation is not None:
+            self._instrumentation.undo()
         if self._runtime is not None:
             self._runtime.stop()
         if self._propagation is not None:
@@ -141,16 +130,11 @@ class Session:
             if self._event_plan is not None:
                 self._notifications_writer().reserve()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
-        self._journal.append(
-            "process",
-            self._pid,
-            self._segment_file.start_ticks,
-            posix.getppid(),
-            version,
-            _program(),
+        self._journal.tell(
+            "process", self._segment_file.start_ticks, posix.getppid(), version, _program()
         )
         if self._generation:
-            self._journal.append("plan", self._pid, self._generation)
+            self._journal.tell("plan", self._generation)
 
     def _before_fork(self) -> None:
         if self._changes is not None:
@@ -160,22 +144,21 @@ class Session:
         if not self._active:
             return
         try:
-            self._pid = posix.getpid()
+            self._journal.after_fork()
             if self._changes is not None:
                 self._changes.after_fork()
-            start_ticks = _start_ticks()
-            self._segment_file.after_fork(start_ticks)
+            self._segment_file.after_fork(start_ticks())
             if self._segment is not None:
                 self._segment.after_fork()
-            if self._meters is not None:
-                self._meters.after_fork()
+            if self._instrumentation is not None:
+                self._instrumentation.after_fork()
             if self._notifications is not None:
-                self._notifications.after_fork(start_ticks)
+                self._notifications.after_fork(self._segment_file.start_ticks)
             if self._runtime is not None:
                 self._runtime.after_fork()
             self._register()
         except Exception:  # noqa: BLE001 - an exception here would be printed by the interpreter
-            self._trouble("could not start anew after a fork")
+            self._journal.tell_trouble("could not start anew after a fork")
 
     def _segment_writer(self) -> Segment:
         if self._segment is None:
@@ -190,7 +173,7 @@ class Session:
 
             assert self._event_plan is not None
             self._notifications = Notifications(
-                self._event_plan, self._segment_file.start_ticks, self._trouble
+                self._event_plan, self._segment_file.start_ticks, self._journal.tell_trouble
             )
         return self._notifications
 
@@ -217,7 +200,7 @@ class Session:
     def _prepare_for_changes(self) -> None:
         from tach.agent.changes import Changes
 
-        made = Changes(self._log, self._note, self._apply, self._trouble)
+        made = Changes(self._log, self._note, self._apply, self._journal.tell_trouble)
         # No call from the test to the store: of two threads here at once, both take the first one.
         if self._changes is None:
             self._changes = made
@@ -225,14 +208,8 @@ class Session:
 
     def _apply(self) -> None:
         """Measure what the targets say now, and no more what they do not."""
-        wanted = self._by_index()
-        patches = self._patches_()
-        patches.let_go(wanted)
-        self._patched = {
-            index: each
-            for index, each in self._patched.items()
-            if index in wanted and wanted[index] == self._settled.get(index)
-        }
+        wanted, instrumentation = self._by_index(), self._instrumentation_()
+        instrumentation.let_go(wanted, self._settled)
         fresh = Targets(
             {
                 module: new
@@ -244,10 +221,9 @@ class Session:
             self._hubs = _HUBS
         executing = self._apply_to_modules(fresh)
         self._finder.watch(self._names(), executing)
-        if patches:
-            patches.settle(self._patcher_(), self._trouble)
+        instrumentation.settle()
         self._settled = wanted
-        self._journal.append("plan", self._pid, self._generation)
+        self._journal.tell("plan", self._generation)
 
     def _is_fresh(self, target: Target) -> bool:
         return self._settled.get(target["index"]) != target
@@ -274,12 +250,35 @@ class Session:
     def _apply_to(
         self, names: tuple[str, ...], module: ModuleType, fresh: Targets, is_whole: bool
     ) -> None:
-        self._patch_module(names, module, is_whole, fresh)
+        self._instrumentation_().patch_module(names, module, fresh, is_whole)
         if is_whole:
             self._seen.update(names)
-            self._report_patterns(names, fresh)
+            self._instrumentation_().tell_patterns(names, fresh)
+
+    def _safely(self, action: Callable[..., None], name: str, *args: Any) -> None:
+        """Do what is to be done within an import. Raises only what is the program's.
+
+        Signals wait meanwhile: what a handler raises is neither lost nor does it leave half of it.
+        """
+        try:
+            signals.waiting(_ROOM, action, name, *args)
+        except Exception as error:
+            if signals.is_of_the_program(error):
+                raise
+            self._tell_failure(name, f"{type(error).__name__}: {error}")
+
+    def _tell_failure(self, module: str, reason: str) -> None:
+        self._seen.add(module)
+        self._journal.tell_trouble(f"module {module} is not measured: {reason}")
+        for target, pattern in self._targets.of(module):
+            if not is_pattern(target["qualname"]) and not is_pattern(pattern):
+                self._journal.tell_target(target["index"], "refused", reason)
 
     def _executed(self, name: str, module: ModuleType) -> None:
+        self._safely(self._take_in, name, module)
+
+    def _take_in(self, name: str, module: ModuleType) -> None:
+        """Measure what is to be measured in a module that has just been executed."""
         if self._active and self._log.grown():
             self._take_up()
         if name not in self._others and not self._targets.of(name):
@@ -292,7 +291,6 @@ class Session:
             self._propagation.executed(name, module)
         self._seen.add(name)
         self._patch_module((name,), module)
-        self._report_patterns((name,))
 
     def _wrap_hub(self, name: str, module: ModuleType) -> None:
         from tach.agent import green
@@ -301,172 +299,64 @@ class Session:
         if undo is not None:
             self._undo_hubs.append(undo)
 
-    def _patch_module(
-        self,
-        names: tuple[str, ...],
-        module: ModuleType,
-        is_whole: bool = True,
-        targets: Targets | None = None,
-    ) -> None:
-        """Patch the module, which targets may call by each of the names.
-
-        What a target misses in it is reported only if it `is_whole`.
-        """
-        from tach.agent import patching
-
-        functions = [
-            each
-            for name in names
-            for target, pattern in (targets or self._targets).of(name)
-            for each in self._functions(target, pattern, name, module)
-            if is_whole or patching.is_there(module, each[1])
-        ]
-        # Base classes first: the probe of an inherited method goes around that of the base's.
-        functions.sort(key=lambda each: patching.depth(module, each[1]))
-        held = self._held(module, {qualname for _, qualname, _ in functions})
-        for target, qualname, label in functions:
-            patch = self._patch(module, target, qualname, label)
-            if patch is not None and held.get(qualname):
-                self._tell_early(target, patch, held[qualname])
+    def _patch_module(self, names: tuple[str, ...], module: ModuleType) -> None:
+        if any(self._targets.of(name) for name in names):
+            instrumentation = self._instrumentation_()
+            instrumentation.patch_module(names, module, self._targets)
+            instrumentation.tell_patterns(names, self._targets)
 
     def _watch_main(self, at_start: bool) -> None:
         """See to the functions of the main module, which is run and not imported."""
-        names = self._main_names = _main_names() if at_start else _names_of(sys.modules.get(MAIN))
-        targets = [target for name in names for target, _ in self._targets.of(name)]
-        if not targets:
+        main = sys.modules.get(MAIN)
+        self._main_names = names_of_main() if at_start else names_of(main)
+        wanted = [target for name in self._main_names for target, _ in self._targets.of(name)]
+        if not wanted:
             return
         if not at_start:
             self._main_over(sys.modules[MAIN])
             return
         from tach.agent.main_module import MainModule
 
-        firsts = {target["qualname"].partition(".")[0] for target in targets}
+        firsts = {target["qualname"].partition(".")[0] for target in wanted}
         needed = frozenset(each for each in firsts if not is_pattern(each))
         MainModule(needed, needed != firsts, self._main_defined, self._main_over).watch()
 
     def _main_defined(self, module: ModuleType) -> None:
+        self._safely(self._take_in_main_so_far, MAIN, module)
+
+    def _take_in_main_so_far(self, _name: str, module: ModuleType) -> None:
         spec = getattr(module, "__spec__", None)
         if spec is not None:  # only now is it known whether -m was given a package
             self._main_names = (MAIN, spec.name)
-        self._patch_module(self._main_names, module, is_whole=False)
+        self._instrumentation_().patch_module(
+            self._main_names, module, self._targets, is_whole=False
+        )
 
     def _main_over(self, module: ModuleType) -> None:
+        self._safely(self._take_in_main, MAIN, module)
+
+    def _take_in_main(self, _name: str, module: ModuleType) -> None:
         self._seen.update(self._main_names)
         self._patch_module(self._main_names, module)
-        self._report_patterns(self._main_names)
 
-    def _held(self, module: ModuleType, qualnames: set[str]) -> dict[str, list[Holder]]:
-        """Who had taken functions of the module before they are measured."""
-        from tach.agent.early import Suspects
+    def _instrumentation_(self) -> Instrumentation:
+        if self._instrumentation is None:
+            from tach.agent.instrumentation import Instrumentation
 
-        try:
-            suspects = Suspects()
-            for qualname in qualnames:
-                suspects.look(module, qualname)
-            return suspects.holders()
-        except Exception as error:  # noqa: BLE001 - it looks at objects of the program
-            self._trouble(f"early references: {type(error).__name__}")
-            return {}
+            # before there is a call that might have to import what takes up changes
+            before_first = self._prepare_for_changes
+            self._instrumentation = Instrumentation(self._journal, self._meters, before_first)
+        return self._instrumentation
 
-    def _tell_early(self, target: Target, patch: Patch, holders: list[Holder]) -> None:
-        from tach.agent.early import in_words
+    def _meters(self) -> Meters:
+        from tach.agent.meters import Meters
 
-        left = list(holders)
-        for each in holders:
-            # In its own module it stays one and the same by all its names, measured or not.
-            wanted = each.home or (each.safe and target.get("rebind"))
-            if wanted and patch.rebind(each):
-                left.remove(each)
-        if left:
-            index = target["index"]
-            patch.early = in_words(left)
-            self._journal.append("early", self._pid, index, patch.found.name, patch.early)
-
-    def _functions(
-        self, target: Target, pattern: str, name: str, module: ModuleType
-    ) -> list[tuple[Target, str, str]]:
-        """The functions of the module that the target means: (target, qualname, label)."""
-        from tach.agent import patching
-        from tach.agent.meters import label_of
-
-        qualname = target["qualname"]
-        if not is_pattern(qualname) and not is_pattern(pattern):
-            return [(target, qualname, "")]
-        if is_pattern(qualname):
-            names = patching.expand(module, qualname, target.get("exclude", ()))
-        else:  # every module that has imported it has the name too
-            names = [qualname] if patching.defines(module, qualname) else []
-        return [(target, each, label_of(pattern, name, qualname, each)) for each in names]
-
-    def _patch(self, module: ModuleType, target: Target, qualname: str, label: str) -> Patch | None:
-        from tach.agent import patching
-
-        index = target["index"]
-        try:
-            patch, is_new = self._put_in_place(module, target, qualname, label)
-        except patching.CannotPatch as error:
-            if not label:
-                candidates = " ".join(error.candidates[:_CANDIDATES])
-                self._report(index, error.state, error.reason, candidates)
-            return None
-        except Exception as error:  # noqa: BLE001 - must not fail the import
-            self._report(index, "refused", f"{type(error).__name__}: {error}")
-            return None
-        if patch is not None:
-            self._patched.setdefault(index, set()).add(f"{module.__name__}:{qualname}")
-        if not label:
-            self._report(index, "patched")
-        return patch if is_new else None
-
-    def _put_in_place(
-        self, module: ModuleType, target: Target, qualname: str, label: str
-    ) -> tuple[Patch | None, bool]:
-        """What measures the function, if it was not measured so already, and whether it is new.
-
-        Raises CannotPatch. A probe that leaves is turned to what is wanted now: no call is missed.
-        """
-        from tach.agent import patching
-
-        patches, patcher = self._patches_(), self._patcher_()
-        meter = self._meters_().meter(target, label)
-        patch = patches.leaving_at(patching.find(module, qualname), target)
-        if patch is None:
-            patch = patcher.patch(module, qualname, meter)
-            if patch is not None:
-                patch.target = target
-                patches.add(patch)
-            return patch, True
-        if patch.meter is not meter:
-            patcher.turn(patch, meter)
-        patch.target, patch.is_leaving = target, False
-        if patch.early:
-            self._journal.append("early", self._pid, target["index"], qualname, patch.early)
-        return patch, False
-
-    def _patches_(self) -> Patches:
-        if self._patches is None:
-            from tach.agent.patches import Patches
-
-            self._patches = Patches()
-        return self._patches
-
-    def _patcher_(self) -> Patcher:
-        if self._patcher is None:
-            from tach.agent import patching, proxy
-
-            self._patcher = patching.Patcher(proxy.object_proxy())
-            # before there is a call that might have to import it
-            self._prepare_for_changes()
-        return self._patcher
-
-    def _meters_(self) -> Meters:
-        if self._meters is None:
-            from tach.agent.meters import Meters
-
-            self._meters = Meters(
-                self._segment_writer(), self._notifications_writer, self._trouble, self._tell_debug
-            )
-        return self._meters
+        return Meters(
+            self._segment_writer(),
+            self._notifications_writer,
+            self._journal.tell_trouble,
+            self._journal.tell_debug,
+        )
 
     def _runtime_(self) -> Runtime:
         if self._runtime is None:
@@ -474,51 +364,22 @@ class Session:
 
             assert self._runtime_plan is not None
             self._runtime = Runtime(
-                self._segment_writer(), self._runtime_plan, self._trouble, self._tell_blocked
+                self._segment_writer(),
+                self._runtime_plan,
+                self._journal.tell_trouble,
+                self._journal.tell_blocked,
             )
         return self._runtime
-
-    def _tell_blocked(self, nanoseconds: int, stack: str) -> None:
-        self._journal.append("blocked", self._pid, nanoseconds, stack)
-
-    def _report_patterns(self, names: tuple[str, ...], targets: Targets | None = None) -> None:
-        """For the targets that mean several functions: how many it is by now."""
-        found = [(name, *each) for name in names for each in (targets or self._targets).of(name)]
-        for name, target, pattern in found:
-            if is_pattern(target["qualname"]) or is_pattern(pattern):
-                index = target["index"]
-                count = len(self._patched.get(index, ()))
-                if count:
-                    functions = "1 function" if count == 1 else f"{count} functions"
-                    self._report(index, "patched", functions)
-                elif not is_pattern(pattern):
-                    reason = f"no {target['qualname']!r} among the functions of module {name}"
-                    self._report(index, "missing", reason)
-
-    def _tell_debug(self, text: str) -> None:
-        room, self._debug_room = self._debug_room, self._debug_room - len(text)
-        if self._debug_room > 0:
-            self._journal.append("debug", self._pid, text)
-        elif room > 0:
-            self._journal.append("debug", self._pid, "the rest is not logged: it was 1 MiB")
-
-    def _report(self, index: int, state: str, reason: str = "", candidates: str = "") -> None:
-        self._journal.append("target", self._pid, index, state, reason, candidates)
-
-    def _trouble(self, text: str) -> None:
-        if text not in self._told and len(self._told) < _TROUBLES:
-            self._told.add(text)
-            self._journal.append("trouble", self._pid, text)
 
     def _at_exit(self) -> None:
         if posix.getpid() != self._main_pid or not self._active:
             return
         try:
             self._name_candidates()
-            self._journal.append("closing", self._pid)
-            self._wait_for_sender()
+            self._journal.tell("closing")
+            respawn.wait_for_sender(self._run_dir, self._exit_timeout_ns)
         except Exception:  # noqa: BLE001 - the program is over, and its exit status its own
-            self._trouble("could not wait for the sender")
+            self._journal.tell_trouble("could not wait for the sender")
 
     def _name_candidates(self) -> None:
         """For targets whose module never came: what came instead, for the sender's suggestion."""
@@ -530,29 +391,13 @@ class Session:
             near = [each for each in list(sys.modules) if each.partition(".")[0] == package]
             candidates = " ".join(near[:_CANDIDATES] or _program_modules())
             for target in targets:
-                self._report(target["index"], "waiting", "", candidates)
+                self._journal.tell_target(target["index"], "waiting", "", candidates)
 
     def _report_unseen(self, name: str, targets: list[Target]) -> None:
         if name not in self._seen and name not in self._main_names:
             for target in targets:
-                self._report(
-                    target["index"], "refused", f"module {name!r} came past the import system"
-                )
-
-    def _wait_for_sender(self) -> None:
-        flushed = f"{self._run_dir}/{layout.FLUSHED}"
-        now = look_at = clock.monotonic_ns()
-        give_up = now + self._exit_timeout_ns
-        while True:
-            if now >= look_at:  # again and again: it may be killed while it is waited for
-                respawn.ensure_sender(self._run_dir)
-                respawn.wake_sender(self._run_dir)
-                look_at = now + _LOOK_NS
-            over = posix.access(flushed, posix.F_OK) or not posix.access(self._run_dir, posix.F_OK)
-            if over or now >= give_up:
-                return
-            clock.sleep(_POLL_NS / 1e9)
-            now = clock.monotonic_ns()
+                reason = f"module {name!r} came past the import system"
+                self._journal.tell_target(target["index"], "refused", reason)
 
 
 def _watch_news(header: memoryview) -> None:
@@ -574,45 +419,9 @@ def _program_modules() -> list[str]:
     ][:_CANDIDATES]
 
 
-def _main_names() -> tuple[str, ...]:
-    """What targets may call the main module: `__main__`, and the module or the file that is run."""
-    argument = sys.argv[0] if sys.argv else ""
-    if argument == "-m":
-        module = sys.orig_argv[len(sys.orig_argv) - len(sys.argv)]
-        module = module.partition("m")[2] if module.startswith("-") else module
-        return (MAIN, module, f"{module}.__main__")
-    if argument.endswith(".py"):
-        return (MAIN, argument.rpartition("/")[2].removesuffix(".py"))
-    return (MAIN,)
-
-
-def _names_of(main: ModuleType | None) -> tuple[str, ...]:
-    """What targets may call the main module that runs: as `_main_names`, by what it says itself."""
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return (MAIN, spec.name)
-    file = getattr(main, "__file__", None) or ""
-    if file.endswith(".py"):
-        return (MAIN, file.rpartition("/")[2].removesuffix(".py"))
-    return (MAIN,)
-
-
 def _program() -> str:
     arguments = sys.orig_argv
     return " ".join(arguments[:4]) if arguments else sys.executable
-
-
-def _start_ticks() -> int:
-    """When this process started, in the kernel's ticks since boot; 0 where that is not known."""
-    try:
-        file = posix.open("/proc/self/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            text = posix.read(file, 1024)
-        finally:
-            posix.close(file)
-        return int(text.rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _is_main_interpreter() -> bool:
@@ -681,8 +490,7 @@ def _begin(run_dir: str, at_start: bool) -> Session | None:
     if plan["layout"] != layout.VERSION:
         return None
     if not _is_main_interpreter():
-        text = "a sub-interpreter of the process runs unmeasured"
-        Journal(run_dir).append("trouble", posix.getpid(), text)
+        Journal(run_dir).tell_trouble("a sub-interpreter of the process runs unmeasured")
         return None
     active = session = Session(run_dir, log, plan, changes)
     session.start(at_start)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from tach.agent.hook import is_pattern, matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from tach.agent.meters import Target
     from tach.agent.plan_log import Record
@@ -63,3 +66,30 @@ class Targets:
     def want(self, key: str) -> bool:
         """Whether some target says something under that key."""
         return any(key in target for target in self)
+
+
+def names_of_main() -> tuple[str, ...]:
+    """What targets may call the main module that is about to run: `__main__`, the module or file.
+
+    As the interpreter was started, which knows no more at that moment.
+    """
+    argument = sys.argv[0] if sys.argv else ""
+    if argument == "-m":
+        module = sys.orig_argv[len(sys.orig_argv) - len(sys.argv)]
+        module = module.partition("m")[2] if module.startswith("-") else module
+        return (MAIN, module, f"{module}.__main__")
+    return _names_of_file(argument)
+
+
+def names_of(main: ModuleType | None) -> tuple[str, ...]:
+    """What targets may call the main module that runs, by what it says itself."""
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return (MAIN, spec.name)
+    return _names_of_file(getattr(main, "__file__", None) or "")
+
+
+def _names_of_file(file: str) -> tuple[str, ...]:
+    if file.endswith(".py"):
+        return (MAIN, file.rpartition("/")[2].removesuffix(".py"))
+    return (MAIN,)
