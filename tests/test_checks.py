@@ -9,6 +9,9 @@ from pathlib import Path
 import check
 import pytest
 from environment import Environment
+from pythons import Python
+
+HERE = Path(__file__).parent
 
 TESTS = """
 import pathlib
@@ -68,3 +71,24 @@ def test_many_that_fail_do_not_run_again(attempts, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(check, "A_FEW", 1)
 
     assert len(attempts(always=True)) == 1
+
+
+def names_of(job: check.Job) -> set[str]:
+    """The tests that a job leaves out."""
+    [command] = job.commands
+    ignored = [each for each in command if each.startswith("--ignore=")]
+    return {each.removeprefix("--ignore=tests/test_").removesuffix(".py") for each in ignored}
+
+
+def test_only_what_is_outside_the_program_is_left_to_the_newest_and_the_oldest() -> None:
+    """Each test that is left out somewhere is there, and runs on the first and the last Python."""
+    found = [Python((3, minor, 1), True, "python") for minor in (10, 12, 13)]
+
+    jobs = {job.title: job for job in check.plan(found, "", [])}
+    only = check.plan(found, "3.12", [])
+
+    assert names_of(jobs["Python 3.13.1"]) == names_of(jobs["Python 3.10.1 (oldest)"]) == set()
+    left_out = names_of(jobs["Python 3.12.1"])
+    assert left_out == names_of(jobs["Python 3.10.1"]) == {*check.OUTSIDE}
+    assert [each for each in left_out if not (HERE / f"test_{each}.py").is_file()] == []
+    assert [names_of(job) for job in only] == [set()]

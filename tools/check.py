@@ -1,5 +1,7 @@
 """All checks: lint and types once, the tests on every Python that is here, two at a time.
 
+All tests run on the newest and the oldest, on those between what runs in the measured program.
+
 Where a few tests fail they run once more, alone: a machine that does too much at once makes some of
 them wait longer than they do. Who fails twice fails, and who failed once is named.
 
@@ -44,6 +46,16 @@ OLDEST_PYTHONS = ("3.10", "3.11")
 OF_PROBES = ("probe", "green", "inflight", "invisible", "main_module", "outermost", "patching")
 OF_BUCKETS = ("totals", "segment", "histogram", "percentiles", "sample_kinds", "runtime", "sender")
 PURE = ("env", "TACH_PURE=1")
+# What does not run in the measured program: its tests run on the newest Python, and on the oldest
+# with the oldest versions of all else; what works on both works between them.
+OUTSIDE = (
+    *("amqp", "amqp_external", "benchmarks", "billing", "bounded_log", "bus", "checks"),
+    *("completion", "config", "conformance", "console", "debug_notifier", "developers", "docs"),
+    *("dogstatsd", "forward", "graphite", "graphite_end_to_end", "histogram", "house", "includes"),
+    *("notifiers_page", "otlp", "percentiles", "prometheus", "prometheus_gunicorn", "queues"),
+    *("reference_pages", "schema", "statsd_notifier", "statsd_outage", "status", "top", "typos"),
+    *("usage", "wrong_input"),
+)
 INSTALL = (install_statsd, install_rabbitmq, install_carbon, install_browser, install_gdb)
 
 
@@ -87,10 +99,13 @@ def plan(found: list[Python], only: str, arguments: list[str]) -> list[Job]:
     """The jobs for the interpreters `found`: all, or the tests of the environment `only`."""
     jobs = [tests(Environment(python.minor, python), arguments) for python in reversed(found)]
     jobs[:1] = [job._replace(extras=job.extras | {"examples"}) for job in jobs[:1]]
-    if found and found[0].minor in OLDEST_PYTHONS:
+    has_oldest = bool(found) and found[0].minor in OLDEST_PYTHONS
+    if has_oldest:
         jobs.append(tests(Environment("oldest", found[0], OLDEST), arguments))
     if only:
         return [job for job in jobs if job.environment.directory.name == only]
+    if has_oldest:
+        jobs[1:-1] = [_inside(job) for job in jobs[1:-1]]
     newest = jobs[:1]
     static = [Job("lint and types", job.environment, {"test", "dev"}, STATIC) for job in newest]
     others = [Job("conformance", job.environment, job.extras, (CONFORMANCE,)) for job in newest]
@@ -103,6 +118,13 @@ def _without_c(job: Job, arguments: list[str]) -> Job:
     files = [f"tests/test_{name}.py" for name in (*OF_PROBES, *OF_BUCKETS)]
     command = (*PURE, *pytest(job.environment, "pytest-pure", [*arguments, *files]))
     return job._replace(title=f"{job.title}, nothing in C", commands=(command,))
+
+
+def _inside(job: Job) -> Job:
+    """Without the tests of what does not run in the measured program."""
+    left_out = [f"--ignore=tests/test_{name}.py" for name in OUTSIDE]
+    [command] = job.commands
+    return job._replace(commands=((*command, *left_out),))
 
 
 def tests(environment: Environment, arguments: list[str]) -> Job:
