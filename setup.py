@@ -43,7 +43,7 @@ def extensions() -> list[Extension]:
         Extension(
             "tach.agent._probe",
             ["tach/agent/_probe.c"],
-            depends=[layout, "tach/agent/_clock.h", "tach/agent/_switches.h"],
+            depends=[layout, *sorted(map(str, Path("tach/agent").glob("_*.h")))],
             extra_compile_args=["-O2", *warn],
             optional=True,
         ),

@@ -738,8 +738,7 @@ def test_a_series_that_finds_no_more_room_keeps_what_it_has(
 def test_a_lack_of_memory_harms_nobody(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A MemoryError while a series is made does not reach the program."""
-
+    """A MemoryError while a series is made does not reach the program; later calls count again."""
     names: dict[str, Any] = {}
     code = "def exhausted(*_): raise MemoryError('no more')"
     exec(compile(code, segment.__file__, "exec"), names)  # as if the agent's own code raised it
@@ -748,6 +747,10 @@ def test_a_lack_of_memory_harms_nobody(
 
     assert [probe(), probe()] == [7, 7]
     assert recording.troubles == ["MemoryError: no more"]
+
+    monkeypatch.undo()
+    assert [probe(), probe()] == [7, 7]
+    assert recording.calls() == 2
 
 
 def test_a_run_directory_that_has_gone_harms_nobody(tmp_path: Path, implementation: str) -> None:

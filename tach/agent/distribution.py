@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tach import layout
 from tach.agent import signals
-from tach.agent.exhausted import EXHAUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Distribution:
         return self.cell(self._segment.entry, self._kind, self.target, parent, self.name)
 
     def cell(self, make: Callable[..., Cell], *args: Any) -> Cell:
-        """What `make` makes, or memory that nobody reads, so that the next call need not try.
+        """What `make` makes, or memory that nobody reads where that cannot be: no call tries again.
 
         Signals wait meanwhile, lest handlers that call a target pile up here. Raises only what is
         EXHAUSTED.
@@ -88,15 +87,21 @@ class Distribution:
     def _try(self, make: Callable[..., Cell], *args: Any) -> Cell:
         try:
             return make(*args)
-        except EXHAUSTED:
+        except RecursionError:
+            raise
+        except MemoryError as error:  # there may be some for the next call
+            self._tell(error)
             raise
         except Exception as error:
             if signals.is_of_the_program(error):
                 raise
-            if not self._told:
-                self._told = True
-                self._on_trouble(f"{type(error).__name__}: {error}")
+            self._tell(error)
             return unread()
+
+    def _tell(self, error: Exception) -> None:
+        if not self._told:
+            self._on_trouble(f"{type(error).__name__}: {error}")
+            self._told = True
 
     def count(self, elapsed: int) -> None:
         """Count `elapsed`, a whole number >= 0. Raises only what is EXHAUSTED."""
