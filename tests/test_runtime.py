@@ -169,3 +169,17 @@ def test_uninstall_takes_it_back(tmp_path: Path, run_tach: Callable[..., Any]) -
     )
 
     assert (ended.stdout, ended.stderr) == ("True []\n", "")
+
+
+def test_a_collection_imports_nothing(tmp_path: Path, run_tach: Callable[..., Any]) -> None:
+    """It may come in the middle of an import, which before Python 3.12 bears no other one then."""
+    code = """
+import gc, sys
+before = {*sys.modules}
+gc.collect()
+print({*sys.modules} - before)
+"""
+
+    ended = run_tach(RUNTIME, sys.executable, "-c", code)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "set()\n", "")

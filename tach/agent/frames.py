@@ -1,4 +1,4 @@
-"""Whose time it is while one measured function calls another. `_probe.c` has the same in C.
+"""Whose time it is while one measured function calls another. `_accounts.h` has the same in C.
 
 A frame is a call, a generator or a coroutine. While it runs it lies on the stack of its thread, or
 of its greenthread: what runs on top of it is not its own time. Tasks take the context in which they

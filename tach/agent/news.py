@@ -6,7 +6,7 @@ one of its own, so that the first call looks for itself.
 
 from __future__ import annotations
 
-from tach.layout import WORD
+from tach.layout import H_NEWS, WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ def watch(found: memoryview) -> None:
     word = found
     for follow in _followers:
         follow(found)
+
+
+def watch_header(header: memoryview) -> None:
+    """The word is the one in this header of a segment from now on."""
+    watch(header[H_NEWS : H_NEWS + 1])
 
 
 def follow(follower: Callable[[memoryview], None]) -> None:

@@ -7,7 +7,7 @@ import posix  # not os: eventlet and gevent replace functions there
 import sys
 
 from tach import layout
-from tach.agent import respawn, signals
+from tach.agent import respawn
 from tach.agent.files import SegmentFile, start_ticks
 from tach.agent.hook import TargetFinder, is_pattern
 from tach.agent.journal import Journal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tach.agent.segment import Segment
 
 _CANDIDATES = 200  # names passed on for the sender to find the nearest among
-_ROOM = 60  # calls within each other
+_ROOM = 10  # calls within each other
 _HUBS = ("eventlet.hubs.hub", "gevent.hub")
 _RUNTIMES = (*_HUBS, "asyncio.base_events")
 
@@ -162,9 +162,11 @@ class Session:
 
     def _segment_writer(self) -> Segment:
         if self._segment is None:
+            # all that it needs: the collector may count first, in the middle of an import
+            from tach.agent import news
             from tach.agent.segment import Segment
 
-            self._segment = Segment(self._segment_file, _program(), _watch_news)
+            self._segment = Segment(self._segment_file, _program(), news.watch_header)
         return self._segment
 
     def _notifications_writer(self) -> Notifications:
@@ -261,14 +263,20 @@ class Session:
         Signals wait meanwhile: what a handler raises is neither lost nor does it leave half of it.
         """
         try:
+            from tach.agent import signals  # not for the start of every program
+        except Exception as error:  # noqa: BLE001 - no room for that
+            self._tell_failure(name, error)
+            return
+        try:
             signals.waiting(_ROOM, action, name, *args)
         except Exception as error:
             if signals.is_of_the_program(error):
                 raise
-            self._tell_failure(name, f"{type(error).__name__}: {error}")
+            self._tell_failure(name, error)
 
-    def _tell_failure(self, module: str, reason: str) -> None:
+    def _tell_failure(self, module: str, error: Exception) -> None:
         self._seen.add(module)
+        reason = f"{type(error).__name__}: {error}"
         self._journal.tell_trouble(f"module {module} is not measured: {reason}")
         for target, pattern in self._targets.of(module):
             if not is_pattern(target["qualname"]) and not is_pattern(pattern):
@@ -398,12 +406,6 @@ class Session:
             for target in targets:
                 reason = f"module {name!r} came past the import system"
                 self._journal.tell_target(target["index"], "refused", reason)
-
-
-def _watch_news(header: memoryview) -> None:
-    from tach.agent import news
-
-    news.watch(header[layout.H_NEWS : layout.H_NEWS + 1])
 
 
 def _is_executing(module: ModuleType) -> bool:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SIGNALS = valid_signals()
-_HERE = __file__.rpartition("/")[0]
+# where errors of the agent's own come up: in its modules, and where it imports them
+_OURS = (__file__.rpartition("/")[0], "<frozen importlib")
 
 
 def waiting(room: int, function: Callable[..., Any], *args: Any) -> Any:
@@ -42,7 +43,7 @@ def is_of_the_program(error: Exception) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_HERE)
+    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
 def _need_room(depth: int) -> None:
