@@ -14,6 +14,7 @@ from reports import Report
 
 PYTHON = sys.executable
 UNTIL_3_11 = sys.version_info < (3, 12)
+DEBUG_BUILD = hasattr(sys, "gettotalrefcount")
 MODULE = "def function():\n    return 1\n"
 # prints what a program could look at, under whatever name `module` was imported
 LOOK = """
@@ -421,6 +422,7 @@ print(len(raised) > 0, len(raised) - len(caught) - len(ignored))
 """
 
 
+@pytest.mark.skipif(DEBUG_BUILD, reason="it ends where a handler raises in the middle of int * int")
 def test_what_a_handler_raises_within_an_import_comes_through(
     run: Callable[..., Ended], place: Path
 ) -> None:
