@@ -9,6 +9,7 @@ from __future__ import annotations
 import posix
 from _thread import get_ident
 
+from tach import agent
 from tach.agent import clock, news, signals
 from tach.agent.exhausted import EXHAUSTED
 
@@ -119,7 +120,7 @@ class Changes:
         except EXHAUSTED:
             raise
         except Exception as error:
-            if signals.is_of_the_program(error):
+            if agent.is_of_the_program(error):
                 raise
             self._on_trouble(f"a change of the plan: {type(error).__name__}: {error}")
         self._is_open = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tach import layout
+from tach import agent, layout
 from tach.agent import signals
 
 TYPE_CHECKING = False
@@ -93,7 +93,7 @@ class Distribution:
             self._tell(error)
             raise
         except Exception as error:
-            if signals.is_of_the_program(error):
+            if agent.is_of_the_program(error):
                 raise
             self._tell(error)
             return unread()

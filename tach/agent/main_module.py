@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from tach.agent import signals
+from tach import agent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class MainModule:
         try:
             return self._goes_on(line)
         except Exception as error:
-            if signals.is_of_the_program(error):
+            if agent.is_of_the_program(error):
                 raise
             return False
 

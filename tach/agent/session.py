@@ -6,7 +6,7 @@ import atexit
 import posix  # not os: eventlet and gevent replace functions there
 import sys
 
-from tach import layout
+from tach import agent, layout
 from tach.agent import respawn
 from tach.agent.files import SegmentFile, start_ticks
 from tach.agent.hook import TargetFinder, is_pattern
@@ -264,13 +264,10 @@ class Session:
         """
         try:
             from tach.agent import signals  # not for the start of every program
-        except Exception as error:  # noqa: BLE001 - no room for that
-            self._tell_failure(name, error)
-            return
-        try:
+
             signals.waiting(_ROOM, action, name, *args)
         except Exception as error:
-            if signals.is_of_the_program(error):
+            if agent.is_of_the_program(error):
                 raise
             self._tell_failure(name, error)
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SIGNALS = valid_signals()
-# where errors of the agent's own come up: in its modules, and where it imports them
-_OURS = (__file__.rpartition("/")[0], "<frozen importlib")
 
 
 def waiting(room: int, function: Callable[..., Any], *args: Any) -> Any:
@@ -33,17 +31,6 @@ def waiting(room: int, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     finally:
         pthread_sigmask(SIG_SETMASK, mask)
-
-
-def is_of_the_program(error: Exception) -> bool:
-    """Whether it was raised outside the agent: by a signal handler that ran in between.
-
-    One runs here all the same where another thread took the signal.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
 def _need_room(depth: int) -> None:
