@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import sys
@@ -339,6 +340,24 @@ def test_a_damaged_segment_harms_no_other(family: Family) -> None:
     totals.retire(family.alive)
     assert made(totals) == {"g": (6, 2)}
     assert list(family.directory.glob("*.segment")) == []
+
+
+def test_a_target_that_no_plan_has_harms_no_other(family: Family) -> None:
+    """Whatever a process has of a target that the plan does not know, the others are counted."""
+    stray = family.process((5, 3), dies=False)
+    family.process((0, 9), dies=False)
+    [file] = family.directory.glob(f"{stray}-*.segment")
+    with file.open("r+b") as opened:
+        words = memoryview(mmap.mmap(opened.fileno(), 0)).cast("Q")
+        entry = words[layout.H_FIRST] // layout.WORD
+        while words[entry + layout.E_KIND] != layout.KIND_CALLS:
+            entry = words[entry + layout.E_NEXT] // layout.WORD
+        words[entry + layout.E_PEAK] = 2
+
+    totals = family.totals()
+    assert totals.read() == {"f"}
+    assert made(totals) == {"f": (9, 3)}
+    assert totals.take_peaks() == {}
 
 
 def test_a_full_disk_keeps_the_segments(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:

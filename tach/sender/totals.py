@@ -33,7 +33,7 @@ class Total:
 
     __slots__ = (
         *("_divided", "_pairs", "_places", "living", "name", "number", "retired", "segments"),
-        *("stale", "target"),
+        *("ran", "stale", "target"),
     )
 
     def __init__(self, number: int, name: str, target: int, segments: list[memoryview]) -> None:
@@ -47,6 +47,7 @@ class Total:
         self._divided: list[tuple[SegmentReader, Series]] = []  # with error classes or quantities
         self._pairs = b""  # what the living had counted
         self.stale = 0  # in which blocks that is not all, a bit each
+        self.ran = False  # whether it has been told of calls that run
 
     def counts(self) -> Counts:
         """What all processes together had counted when they were last looked at, or later."""
@@ -77,7 +78,7 @@ class Total:
     def running(self, now: int) -> dict[int | None, Running]:
         """The calls that run at `now` (monotonic nanoseconds), each slot's processes apart."""
         by_slot: dict[int | None, Running] = {}
-        if not buckets.active(self.segments, self._places):
+        if not self.ran or not buckets.active(self.segments, self._places):
             return by_slot
         for reader, series in self.living:
             before = by_slot.get(reader.slot, Running())
@@ -186,7 +187,11 @@ class Totals:
     def _look(self, reader: SegmentReader) -> None:
         """Note what has changed in a segment."""
         for number, peak in reader.changed(self._news).items():
-            of_slots = self._peaks.setdefault(self._numbered[number].name, {})
+            if number == NOBODY:
+                continue
+            total = self._numbered[number]
+            total.ran = True
+            of_slots = self._peaks.setdefault(total.name, {})
             of_slots[reader.slot] = max(peak, of_slots.get(reader.slot, 0))
         reader.follow_growth()  # now: what counts may lie beyond
         self._segments[reader.place] = reader.view
