@@ -88,6 +88,16 @@ def test_an_interval_is_what_came_on_top(
         assert activity.durations.max >= max(new)
 
 
+@given(counts_, counts_)
+def test_what_was_added_comes_off_again(one: Counts, other: Counts) -> None:
+    """A sum less the one is the other, and with the one the sum again; extremes are the sum's."""
+    both = one.plus(other)
+    more = both.minus(one)
+
+    assert more == other._replace(low=both.low, high=both.high)
+    assert one.plus(more) == both
+
+
 @given(counts_)
 def test_counts_survive_being_written(counts: Counts) -> None:
     """What is written as plain values comes back equal."""

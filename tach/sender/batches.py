@@ -28,13 +28,17 @@ class Standing(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A batch while it is made; `totals` are what its samples lead up to, from `taken` on."""
+    """A batch while it is made; its samples lead from what has been `taken` up to `totals`.
+
+    `more` is what these are more.
+    """
 
     outlet: Outlet
     taken: Mapping[str, Counts]
     now: float
     samples: list[Sample]
     totals: dict[str, Counts]
+    more: dict[str, Counts]
 
 
 class Batches:
@@ -66,7 +70,7 @@ class Batches:
         """A batch of what is new since `taken` (for a cumulative outlet: of all there is)."""
         now = time.time()
         start, self._last[outlet.name] = self._last.get(outlet.name, self._began), now
-        draft = Draft(outlet, taken, now, [], {})
+        draft = Draft(outlet, taken, now, [], {}, {})
         with self._lock:
             self._add_series(draft)
             draft.samples.extend(self._runtime(outlet, now))
@@ -74,7 +78,9 @@ class Batches:
         others = len(draft.samples)
         draft.samples.extend(self._of_tach(draft))
         batch = Batch(draft.samples, start, now, targets, troubles, final)
-        return Pending(batch, {} if outlet.cumulative else draft.totals, others)
+        if outlet.cumulative:
+            return Pending(batch, {}, {}, others)
+        return Pending(batch, draft.totals, draft.more, others)
 
     def _add_series(self, draft: Draft) -> None:
         outlet, all_series = draft.outlet, self._totals.series
@@ -99,7 +105,7 @@ class Batches:
 
     def _add(self, draft: Draft, total: Total, reporting: list[Metric], by_slot: BySlot) -> None:
         """Add what is new of one series."""
-        outlet, _, now, samples, totals = draft
+        outlet, taken, now, samples, totals, all_more = draft
         name = total.name
         all_running = total.running(time.monotonic_ns())
         if all_running and not outlet.per_process:
@@ -111,8 +117,9 @@ class Batches:
             peak = max(outlet.take_peak(key), running.active)
             if peak:
                 running = running._replace(peak=peak)
-            earlier = NOTHING if outlet.cumulative else draft.taken.get(key, NOTHING)
-            activity = counts.since(earlier, running)
+            earlier = NOTHING if outlet.cumulative else taken.get(key, NOTHING)
+            more = all_more[key] = counts.minus(earlier)
+            activity = more.activity(earlier, running)
             for metric in reporting:
                 for suffix, kind, value in metric.measurements(activity):
                     if outlet.idle or _is_news(kind, value):

@@ -49,38 +49,62 @@ class Counts(NamedTuple):
             other.last if other.pairs else self.last,
         )
 
-    def since(self, earlier: Counts, running: Running = Running()) -> Activity:  # noqa: B008 - flat
-        """What came on top of `earlier`, which must be an earlier state of the same series.
+    def minus(self, earlier: Counts) -> Counts:
+        """What came on top of `earlier`, an earlier state of the same series: `plus` undone.
 
-        `running` is what runs now.
+        But for `low` and `high`, which are those of all calls.
         """
-        durations = Histogram(
-            buckets.difference(self.pairs, earlier.pairs),
-            self.total - earlier.total,
-            # A new extreme is one of the interval's; else only its buckets are known.
-            low=self.low if self.low < earlier.low else 0,
-            high=self.high if self.high > earlier.high else None,
-            scale=self.scale,
-        )
         by_type = {
             name: count - earlier.errors_by_type.get(name, 0)
             for name, count in self.errors_by_type.items()
             if count > earlier.errors_by_type.get(name, 0)
         }
         quantities = {
-            name: Quantity(each.since(earlier.quantities.get(name, NOTHING)).durations, each.last)
+            name: each.minus(earlier.quantities.get(name, NOTHING))
             for name, each in self.quantities.items()
         }
-        return Activity(
-            durations,
+        return Counts(
+            buckets.difference(self.pairs, earlier.pairs),
+            self.total - earlier.total,
+            self.low,
+            self.high,
             self.errors - earlier.errors,
             self.cancelled - earlier.cancelled,
             self.ignored - earlier.ignored,
             by_type,
             self.aborted - earlier.aborted,
             quantities,
+            self.scale,
+            self.last,
+        )
+
+    def activity(self, earlier: Counts, running: Running = Running()) -> Activity:  # noqa: B008 - flat
+        """What is told of these counts, which came on top of `earlier`; `running` is what runs."""
+        quantities = {
+            name: Quantity(each.durations(earlier.quantities.get(name, NOTHING)), each.last)
+            for name, each in self.quantities.items()
+        }
+        return Activity(
+            self.durations(earlier),
+            self.errors,
+            self.cancelled,
+            self.ignored,
+            self.errors_by_type,
+            self.aborted,
+            quantities,
             running,
         )
+
+    def durations(self, earlier: Counts) -> Histogram:
+        """The distribution of these counts, which came on top of `earlier`."""
+        # A new extreme is one of the interval's; else only its buckets are known.
+        low = self.low if self.low < earlier.low else 0
+        high = self.high if self.high > earlier.high else None
+        return Histogram(self.pairs, self.total, low, high, self.scale)
+
+    def since(self, earlier: Counts) -> Activity:
+        """What came on top of `earlier`, an earlier state of the same series."""
+        return self.minus(earlier).activity(earlier)
 
     def to_plain(self) -> tuple[Any, ...]:
         """Values that marshal can write."""

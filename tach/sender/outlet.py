@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tach import names
 from tach.samples import Batch, Event, Metric, Notifier
-from tach.sender.counts import Counts, from_plain
+from tach.sender.counts import NOTHING, Counts, from_plain
 from tach.sender.courier import EventCourier
 from tach.sender.log import RecordLog
 from tach.sender.spool_queue import SpoolQueue
@@ -32,11 +32,13 @@ SELF = "tach"  # the series of what tach says of itself
 class Pending(NamedTuple):
     """A batch on its way, and the totals that will have been sent when it has.
 
-    `others` is how many of its samples are not about tach itself.
+    `more` is what these are more than those before it; `others` is how many of its samples are not
+    about tach itself.
     """
 
     batch: Batch
     totals: dict[str, Counts]
+    more: dict[str, Counts]
     others: int
 
 
@@ -73,6 +75,7 @@ class Outlet:
         self._told: Counter[str] = Counter()
         self._make = make
         self._log = RecordLog(os.path.join(run_dir, f"sent-{names.sanitise(name)}.log"))
+        self._gap = False  # whether something is missing in the log
         self._sent: dict[str, Counts] = {}
         self._changed: set[str] = set()
         self._peaks: dict[str, int] = {}
@@ -95,7 +98,8 @@ class Outlet:
     def _recall(self) -> None:
         """What a sender before this one had sent already."""
         for record in self._log.read():
-            self._sent.update((series, from_plain(plain)) for series, plain in record)
+            for series, plain in record:
+                self._sent[series] = self._sent.get(series, NOTHING).plus(from_plain(plain))
         self._taken = dict(self._sent)
 
     def start(self) -> None:
@@ -279,16 +283,22 @@ class Outlet:
         self._commit(pending)
 
     def _commit(self, pending: Pending) -> None:
-        self._remember(pending.totals)
+        self._remember(pending.totals, pending.more)
 
-    def _remember(self, totals: dict[str, Counts]) -> None:
-        """Remember what has been sent, so that no successor of this process sends it again."""
+    def _remember(self, totals: dict[str, Counts], more: dict[str, Counts]) -> None:
+        """Remember what has been sent, so that no successor of this process sends it again.
+
+        That is `totals`, which are so much `more` than what was remembered before.
+        """
         with self._cursor:
             self._sent.update(totals)
+            gap, self._gap = self._gap, True
             try:
-                self._log.append([(key, each.to_plain()) for key, each in totals.items()])
-                if self._log.crowded():
-                    self._log.replace([(key, each.to_plain()) for key, each in self._sent.items()])
+                if not gap:
+                    self._log.append(_plain(more))
+                if gap or self._log.crowded():
+                    self._log.replace(_plain(self._sent))
+                self._gap = False
             except OSError as error:
                 log.warning("%s: cannot remember what was sent: %s", self.name, error)
 
@@ -296,7 +306,8 @@ class Outlet:
         """Send of these series only what comes on top. The caller holds the totals' lock."""
         if not self.cumulative:
             self._taken.update(totals)
-            self._remember(totals)
+            more = {key: each.minus(self._sent.get(key, NOTHING)) for key, each in totals.items()}
+            self._remember(totals, more)
 
     def bid_farewell(self, series: str, metrics: list[Metric], by_slot: BySlot) -> None:
         """Send what the series has come to by now as those metrics, for the last time.
@@ -346,3 +357,7 @@ class Outlet:
             getattr(self.notifier, method, lambda: None)()
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             log.warning("%s: %s: %s", self.name, method, error)
+
+
+def _plain(counts: Mapping[str, Counts]) -> list[tuple[str, tuple[Any, ...]]]:
+    return [(key, each.to_plain()) for key, each in counts.items()]
