@@ -14,6 +14,7 @@ from types import (
 
 from tach.agent.finding import CannotPatch, type_of
 from tach.agent.probe import unprobed
+from tach.agent.probes import compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,31 @@ _FLOWS = (
 _MARKS = ("_is_coroutine_mark", "_is_coroutine_marker", "_is_coroutine")
 # Types that bind as functions do; they cannot be named without importing more.
 _BINDING = ("_lru_cache_wrapper", "cython_function_or_method")
+# What the agent calls itself while it measures, by module: measured, that would not end.
+NEEDED = {
+    "_thread": frozenset(["_count", "_is_main_interpreter"]),
+    "atexit": frozenset(["register", "unregister"]),
+    "builtins": frozenset(
+        [
+            *("__build_class__", "__import__", "all", "any", "callable", "delattr", "divmod"),
+            *("getattr", "hasattr", "id", "isinstance", "issubclass", "iter", "len", "max", "min"),
+            *("next", "repr", "setattr", "vars"),
+        ]
+    ),
+    "gc": frozenset(["get_referents", "get_referrers"]),
+    "marshal": frozenset(["dumps", "loads"]),
+    "posix": frozenset(
+        [
+            *("_exit", "access", "close", "dup2", "fchmod", "fdatasync", "fstat", "geteuid"),
+            *("getpid", "getppid", "open", "pipe", "posix_fallocate", "posix_spawn", "pread"),
+            *("read", "register_at_fork", "set_inheritable", "stat", "unlink", "urandom"),
+            *("waitpid", "write"),
+        ]
+    ),
+    "sys": frozenset(["_getframe", "getrefcount", "gettrace", "settrace"]),
+}
+# Those that look at who calls them: a probe in Python would be that.
+_LOOK_AT_CALLER = frozenset(["dir", "eval", "exec", "globals", "locals"])
 
 
 class Kind:
@@ -106,8 +132,19 @@ def _refuse(found: Found, inner: Any) -> None:
         raise CannotPatch("refused", f"it is a descriptor {type_of(inner)}: its calls are not seen")
     if isinstance(inner, ModuleType) or not callable(inner):
         raise CannotPatch("refused", f"it is {type_of(inner)}, which cannot be called")
+    if isinstance(found.owner, ModuleType):
+        _refuse_needed(found.owner.__name__, found.name)
     if inner is object.__new__ or inner is object.__init__:
         raise CannotPatch("refused", f"the class has no {found.name} of its own")
+
+
+def _refuse_needed(module: str, name: str) -> None:
+    """Raises CannotPatch where a probe could not work without what it is for."""
+    if name in NEEDED.get(module, ()):
+        raise CannotPatch("refused", "tach itself needs it to measure")
+    if module == "builtins" and name in _LOOK_AT_CALLER and compiled() is None:
+        text = "it looks at its caller, for which tach would have to be compiled"
+        raise CannotPatch("refused", text)
 
 
 _UNBINDING = (MethodType,)
