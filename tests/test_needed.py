@@ -40,14 +40,12 @@ def called(tree: ast.Module) -> Iterator[tuple[str, str]]:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
     modules = {each.asname or each.name: each.name for node in imports for each in node.names}
     for node in ast.walk(tree):
-        function = node.func if isinstance(node, ast.Call) else None
-        if isinstance(function, ast.Name):
-            found = getattr(builtins, function.id, type)
-            if not isinstance(found, type):
-                yield "builtins", function.id
-        elif isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-            if function.value.id in modules:
-                yield modules[function.value.id], function.attr
+        match node:
+            case ast.Call(ast.Name(name)) if callable(getattr(builtins, name, None)):
+                if not isinstance(getattr(builtins, name), type):
+                    yield "builtins", name
+            case ast.Call(ast.Attribute(ast.Name(module), name)) if module in modules:
+                yield modules[module], name
 
 
 def test_all_are_known() -> None:

@@ -203,6 +203,40 @@ def test_wildcards_of_modules(package, function: str, found: dict[str, int]) -> 
     assert measured.troubles == [] or all("had been taken" in each for each in measured.troubles)
 
 
+LAZY = """
+class Lazy:
+    @property
+    def __class__(self): raise RuntimeError("not ready")
+    def __bool__(self): raise RuntimeError("not ready")
+    def __call__(self): return 3
+lazy = Lazy()
+class Some:
+    lazy = lazy
+    def read(self): return 1
+def get(): return 2
+"""
+
+
+@pytest.mark.parametrize("function", ["*", "*.*", "Some.*", "lazy.get", "Some.lazy", "lazy"])
+def test_what_is_lazy_is_left_asleep(function: str, measuring: Measuring) -> None:
+    """No object of a module is asked what it is: some find that out, and fail where it is early."""
+    measuring.write(sleepy=LAZY)
+    program = "import sleepy; print(sleepy.get(), sleepy.Some().read(), sleepy.Some.lazy())"
+    measured = measuring.run(program, {"x": f"sleepy:{function}"})
+    assert measured.stdout == "2 1 3\n"
+    assert not any("not ready" in each for each in measured.troubles)
+
+
+@pytest.mark.parametrize("body", ["raise RuntimeError()", "return False"])
+def test_a_module_that_puts_another_object_in_its_place(body: str, measuring: Measuring) -> None:
+    """It is what others import then, whatever it says of its truth."""
+    other = f"import sys\nclass Other:\n  def __bool__(self): {body}\n  def get(self): return 1\n"
+    measuring.write(replaced=f"{other}sys.modules[__name__] = Other()\ndef get(): return 2\n")
+    measured = measuring.run("import replaced; print(replaced.get())", {"x": "replaced:get"})
+    assert measured.stdout == "1\n"
+    assert measured.targets["x"]["state"] == "refused"
+
+
 def test_a_module_that_is_loaded_again(measuring) -> None:
     """After a reload the new functions are measured, under the same names."""
     program = """

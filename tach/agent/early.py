@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 
-from tach.agent.finding import CannotPatch, find
+from tach.agent.finding import CannotPatch, find, is_class
 from tach.agent.kinds import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeGuard
+    from typing import Any
 
     from tach.agent.finding import Found
 
@@ -122,7 +122,7 @@ def _holder(container: Any, key: Any, found: Found, owners: list[Any]) -> Holder
     if holder is not None and key == found.name and holder.owner in _owners(found):
         return None
     holder = holder or _in_container(container, key, owners)
-    if holder is not None and _is_class(holder.owner) and _is_probe(holder.owner):
+    if holder is not None and is_class(holder.owner) and _is_probe(holder.owner):
         return None
     if holder is not None:
         holder.home = holder.safe and _module_name(holder.owner) == _module_name(found.owner)
@@ -131,7 +131,7 @@ def _holder(container: Any, key: Any, found: Found, owners: list[Any]) -> Holder
 
 def _owners(found: Found) -> tuple[Any, ...]:
     """Who has it by right: its owner, or the classes that inherits it from."""
-    if found.own or not _is_class(found.owner):
+    if found.own or not is_class(found.owner):
         return (found.owner,)
     owners: tuple[Any, ...] = type.__getattribute__(found.owner, "__mro__")
     return owners
@@ -218,7 +218,7 @@ def _in_list(container: tuple[Any, ...], owners: list[Any]) -> Holder | None:
 
 
 def _module_name(owner: Any) -> Any:
-    return owner.__module__ if _is_class(owner) else getattr(owner, "__name__", None)
+    return owner.__module__ if is_class(owner) else getattr(owner, "__name__", None)
 
 
 def _keys(holder: Any, wanted: Any) -> list[Any]:
@@ -283,7 +283,7 @@ def _class_of(names: dict[Any, Any]) -> Any:
     import gc
 
     for each in gc.get_referrers(names):
-        if _is_class(each):
+        if is_class(each):
             own = type.__getattribute__(each, "__dict__")
             if len(own) == len(names) and all(own.get(key) is names[key] for key in names):
                 return each
@@ -291,13 +291,9 @@ def _class_of(names: dict[Any, Any]) -> Any:
 
 
 def _name(owner: Any) -> str:
-    if _is_class(owner):
+    if is_class(owner):
         return f"{owner.__module__}.{owner.__qualname__}"
     return str(owner.__name__)
-
-
-def _is_class(found: Any) -> TypeGuard[type]:
-    return issubclass(type(found), type)  # isinstance would ask the object for its __class__
 
 
 def _is_of_tach(holder: Any) -> bool:

@@ -9,7 +9,7 @@ from tach.agent.hook import matches
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, TypeGuard
 
 
 class Found:
@@ -41,14 +41,24 @@ def find(module: ModuleType, qualname: str) -> Found:
     """What `module:qualname` is. Raises CannotPatch."""
     *path, name = qualname.split(".")
     owner: Any = module
-    if not isinstance(owner, (ModuleType, type)):
+    if not (is_module(owner) or is_class(owner)):
         raise CannotPatch("refused", f"the module has put an object {type_of(owner)} in its place")
     for part in path:
         owner = _attribute(owner, part)[1]
-        if not isinstance(owner, type):
+        if not is_class(owner):
             raise CannotPatch("refused", f"{part!r} is {type_of(owner)}, not a class")
     name, raw, own = _attribute(owner, name)
     return Found(owner, name, raw, own)
+
+
+def is_class(found: Any) -> TypeGuard[type]:
+    """Whether it is one. isinstance would ask it for its `__class__`, which wakes lazy objects."""
+    return issubclass(type(found), type)
+
+
+def is_module(found: Any) -> bool:
+    """Whether it is one, asked in the same way."""
+    return issubclass(type(found), ModuleType)
 
 
 def is_there(module: ModuleType, qualname: str) -> bool:
@@ -70,26 +80,26 @@ def inherited(found: Found, default: Any) -> Any:
 
 def _attribute(owner: Any, name: str) -> tuple[str, Any, bool]:
     """Its name as the owner has it, the raw attribute, and whether it is the owner's own."""
-    places = type.__getattribute__(owner, "__mro__") if isinstance(owner, type) else (owner,)
+    places = type.__getattribute__(owner, "__mro__") if is_class(owner) else (owner,)
     for place in places:
         names = _names(place)
         for each in (name, _mangled(place, name)):
             if each in names:
                 return each, names[each], place is owner
     candidates = tuple(key for place in places for key in _names(place) if isinstance(key, str))
-    kind = f"class {owner.__name__}" if isinstance(owner, type) else f"module {owner.__name__}"
+    kind = f"class {owner.__name__}" if is_class(owner) else f"module {owner.__name__}"
     raise CannotPatch("missing", f"no {name!r} in {kind}", candidates)
 
 
 def _names(place: Any) -> Any:
-    if isinstance(place, type):
+    if is_class(place):
         return type.__getattribute__(place, "__dict__")
     return vars(place)
 
 
 def _mangled(place: Any, name: str) -> str:
     """What `__private` in the source of a class is called in its namespace."""
-    if isinstance(place, type) and name.startswith("__") and not name.endswith("__"):
+    if is_class(place) and name.startswith("__") and not name.endswith("__"):
         return f"_{place.__name__.lstrip('_')}{name}"
     return name
 
@@ -99,9 +109,9 @@ def depth(module: ModuleType, qualname: str) -> int:
     found: Any = module
     for part in qualname.split(".")[:-1]:
         found = vars(found).get(part)
-        if not isinstance(found, type):
+        if not is_class(found):
             return 0
-    return len(type.__getattribute__(found, "__mro__")) if isinstance(found, type) else 0
+    return len(type.__getattribute__(found, "__mro__")) if is_class(found) else 0
 
 
 def expand(module: ModuleType, pattern: str, exclude: tuple[str, ...]) -> list[str]:
@@ -117,7 +127,7 @@ def expand(module: ModuleType, pattern: str, exclude: tuple[str, ...]) -> list[s
             (f"{path}{name}.", each)
             for path, owner in owners
             for name, each in list(_names(owner).items())
-            if isinstance(each, type) and (name == part or fits(part, name))
+            if is_class(each) and (name == part or fits(part, name))
             if name == part or _names(each).get("__module__") == module.__name__
         ]
     return [
@@ -131,7 +141,7 @@ def expand(module: ModuleType, pattern: str, exclude: tuple[str, ...]) -> list[s
 def defines(module: ModuleType, qualname: str) -> bool:
     """Whether what the module has of that name is its own, not what it has imported."""
     first = _names(module).get(qualname.partition(".")[0])
-    if isinstance(first, type):
+    if is_class(first):
         return bool(_names(first).get("__module__") == module.__name__)
     function = _function_of(first)
     return function is None or _module_of(function) == module.__name__
@@ -153,7 +163,7 @@ def is_excluded(qualname: str, exclude: tuple[str, ...]) -> bool:
 def _functions(module: ModuleType, owner: Any) -> Iterator[str]:
     """The names of what the owner has of the module's own functions."""
     for name, raw in list(_names(owner).items()):
-        if isinstance(owner, type) or type(raw) not in (classmethod, staticmethod, property):
+        if is_class(owner) or type(raw) not in (classmethod, staticmethod, property):
             function = _function_of(raw)
             if function is not None and _module_of(function) == module.__name__:
                 yield name
@@ -193,9 +203,9 @@ def _module_of(function: Any) -> Any:
 
 def type_of(found: Any) -> str:
     """What kind of thing that is no function it is."""
-    if isinstance(found, ModuleType):
+    if is_module(found):
         return "a module"
-    if isinstance(found, type):
+    if is_class(found):
         return "a class"
     kind = type(found)
     return f"of type {kind.__module__}.{kind.__qualname__}"

@@ -81,8 +81,8 @@ class TargetFinder:
     def tell(self, name: str, module: ModuleType) -> None:
         """Say that the module has been executed."""
         self._told[name] = self.times_told(name) + 1
-        # some modules put another object in their place
-        self._executed(name, sys.modules.get(name) or module)
+        now = sys.modules.get(name)  # some modules put another object in their place
+        self._executed(name, module if now is None else now)
 
     def times_told(self, name: str) -> int:
         """How often the module of that name has been executed so far."""

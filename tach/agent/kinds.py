@@ -8,11 +8,10 @@ from types import (
     FunctionType,
     MethodDescriptorType,
     MethodType,
-    ModuleType,
     WrapperDescriptorType,
 )
 
-from tach.agent.finding import CannotPatch, type_of
+from tach.agent.finding import CannotPatch, is_class, is_module, type_of
 from tach.agent.probe import unprobed
 from tach.agent.probes import compiled
 
@@ -69,7 +68,7 @@ class Kind:
     __slots__ = ("binds", "flow", "function", "name", "raw", "skip")
 
     def __init__(self, found: Found) -> None:
-        in_class = isinstance(found.owner, type)
+        in_class = is_class(found.owner)
         raw = self.raw = found.raw
         self.function, self.name = _take_apart(raw, in_class)
         inner = unprobed(self.function)[0]
@@ -123,16 +122,16 @@ def _is(raw: Any, name: str) -> bool:
 
 def _refuse(found: Found, inner: Any) -> None:
     """Raises CannotPatch where what is there cannot be measured."""
-    if isinstance(inner, type):
-        advice = f"{found.name}.__init__" if not isinstance(found.owner, type) else "its __init__"
+    if is_class(inner):
+        advice = f"{found.name}.__init__" if not is_class(found.owner) else "its __init__"
         raise CannotPatch("refused", f"it is a class; name a method of it, such as {advice}")
     kind = type(inner)
-    unseen = hasattr(kind, "__get__") and not (_binds(inner) or isinstance(inner, _UNBINDING))
-    if unseen and isinstance(found.owner, type):
+    unseen = hasattr(kind, "__get__") and not (_binds(inner) or issubclass(kind, _UNBINDING))
+    if unseen and is_class(found.owner):
         raise CannotPatch("refused", f"it is a descriptor {type_of(inner)}: its calls are not seen")
-    if isinstance(inner, ModuleType) or not callable(inner):
+    if is_module(inner) or not callable(inner):
         raise CannotPatch("refused", f"it is {type_of(inner)}, which cannot be called")
-    if isinstance(found.owner, ModuleType):
+    if is_module(found.owner):
         _refuse_needed(found.owner.__name__, found.name)
     if inner is object.__new__ or inner is object.__init__:
         raise CannotPatch("refused", f"the class has no {found.name} of its own")

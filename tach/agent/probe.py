@@ -53,7 +53,7 @@ def _delete_attribute(self: Any, name: str, /) -> None:
 def reduce(self: Any, protocol: Any, /) -> Any:
     """What pickle shall write for a probe: where it is found, as for the function itself."""
     function, _ = behind(self)
-    name = function.__qualname__ if isinstance(function, FunctionType) else ""
+    name = function.__qualname__ if issubclass(type(function), FunctionType) else ""
     reduced = name or function.__reduce_ex__(protocol)
     if type(reduced) is not str:  # an object, which is pickled by value
         return reduced

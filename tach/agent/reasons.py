@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tach.agent.finding import CannotPatch
+from tach.agent.finding import CannotPatch, is_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def missing(error: CannotPatch, module: ModuleType | None, qualname: str) -> Rea
 def _method(module: ModuleType, name: str) -> str:
     """Where a class of the module has a method of that name."""
     for title, each in list(vars(module).items()):
-        own = isinstance(each, type) and each.__module__ == module.__name__
+        own = is_class(each) and each.__module__ == module.__name__
         if own and name in type.__getattribute__(each, "__dict__"):
             return f"{title}.{name}"
     return ""
