@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 from tach import attach_python
 from tach.attach_process import CannotAttach, Process
@@ -23,6 +24,7 @@ STOPPED_AT_MOST = 15  # seconds, after which the debugger is told to let go
 _TOLD_TO = 5  # seconds, after which it is made to
 _PAGE = 4096
 _DONE = "tach: pending"
+_NOT_BACK = "tach: not back"
 _WORD = 8
 
 # What the program's main thread runs: nothing is left of it among the names of __main__.
@@ -38,11 +40,13 @@ finally: posix.close(file)
 exec(compile(text, {path!r}, "exec"), {{"__name__": "tach.attach"}})
 """
 
-# Debuggers do not know all registers of all processors of this kind, and lose some by calling a
-# function. Within a system call nobody needs those: they wait until one ends, if need be.
+# The registers that a function may change, but for those that nobody needs within a system call: a
+# thread that is in none waits until it comes to one.
+_KEPT = ("rip", "rsp", "rax", "orig_rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
+_ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _NO_CALL = "$orig_rax == -1"
 _BEGINS = "$rax == -38"
-_SETTLE = f"""\
+_IN_SYSTEM_CALL = f"""\
 if {_NO_CALL}
   catch syscall
   continue
@@ -50,28 +54,85 @@ if {_NO_CALL}
     continue
   end
   delete
-end"""
-_SETTLED = {"x86_64": (_SETTLE, f"!({_NO_CALL}) && !({_BEGINS})")}
+end
+set $settled = !({_NO_CALL}) && !({_BEGINS})"""
+
+# A call of gdb's own writes all registers: it loses some on some processors, and gdb 13 fails on
+# those with AMX after it has called, with none of them put back. Ours writes only what it needs, and
+# returns to address 0, where the process is stopped: `continue` comes back then, or when gdb is told
+# to let go.
+_DEFINE_CALL = """\
+define tach_call
+{keep}
+  set $kept_thread = $_thread
+  set $rsp = (($kept_rsp - 512) & ~15) - 8
+  set {{unsigned long}} $rsp = 0
+{pass_on}
+  set $rax = 0
+  set $orig_rax = -1
+  set $rip = $arg0
+  handle SIGSEGV stop print nopass
+  continue
+  set $back = $_thread == $kept_thread && $rip == 0
+  if $_thread != $kept_thread
+    thread $kept_thread
+  end
+  set $result = $rax
+{put_back}
+  if !$back
+    set $result = -1
+    echo {not_back}\\n
+  end
+end""".format(
+    keep="\n".join(f"  set $kept_{each} = (unsigned long) ${each}" for each in _KEPT),
+    pass_on="\n".join(f"  set ${each} = $arg{at}" for at, each in enumerate(_ARGUMENTS, 1)),
+    put_back="\n".join(f"  set ${each} = $kept_{each}" for each in _KEPT),
+    not_back=_NOT_BACK,
+)
+
+
+class _Machine(NamedTuple):
+    """What is peculiar to a kind of processor, in gdb's language.
+
+    How a call is defined, how a thread is brought to where it may make one, and what calls.
+    """
+
+    definition: str
+    settle: str
+    call: str
+
+
+_MACHINES = {
+    "x86_64": _Machine(
+        _DEFINE_CALL, _IN_SYSTEM_CALL, "tach_call {function} {a} {b} {c} {d} {e} {f}"
+    )
+}
+_ANY_MACHINE = _Machine(
+    "set unwindonsignal on",
+    "set $settled = 1",
+    "set $result = ((unsigned long (*)(unsigned long, unsigned long, int, int, int, long)) "
+    "{function})({a}, {b}, {c}, {d}, {e}, {f})",
+)
 
 _SCRIPT = """\
 set confirm off
 set pagination off
 set language c
 set auto-solib-add off
-set unwindonsignal on
+{definition}
 handle all nostop noprint pass
 attach {pid}
 {settle}
-if {is_settled}
-set $page = ((unsigned long (*)(unsigned long, unsigned long, int, int, int, long)) {mmap})\
-(0, {size}, 3, 0x22, -1, 0)
-if $page % {size} != 0
-  echo tach: no memory\\n
-else
+if $settled
+  {map_page}
+  set $page = $result
+  if $page % {size} != 0
+    echo tach: no memory\\n
+  else
 {stores}
-  set $no = ((int (*)(unsigned long, unsigned long)) {add})({run}, $page)
-  printf "{done} %d\\n", $no
-end
+    {add_call}
+    printf "{done} %d\\n", (int) $result
+  end
 else
   echo tach: busy\\n
 end
@@ -156,16 +217,18 @@ def _call_pending(process: Process, python: Python, path: str) -> None:
     line = LINE.format(code=_CODE.format(path=path)).encode() + b"\0"
     if len(line) > _PAGE:
         raise CannotAttach(f"the name of the run directory is too long: {path}")
-    settle, is_settled = _SETTLED.get(os.uname().machine, ("", "1"))
+    machine = _MACHINES.get(os.uname().machine, _ANY_MACHINE)
+    mmap = attach_python.address_of(process, "libc", "mmap")
+    add, run = (python.addresses[name] for name in ("Py_AddPendingCall", "PyRun_SimpleString"))
     script = _SCRIPT.format(
-        settle=settle,
-        is_settled=is_settled,
+        definition=machine.definition,
+        settle=machine.settle,
         pid=process.pid,
-        mmap=attach_python.address_of(process, "libc", "mmap"),
         size=_PAGE,
+        # readable and writable, private and anonymous
+        map_page=machine.call.format(function=mmap, a=0, b=_PAGE, c=3, d=0x22, e=-1, f=0),
         stores="\n".join(_stores(line)),
-        add=python.addresses["Py_AddPendingCall"],
-        run=python.addresses["PyRun_SimpleString"],
+        add_call=machine.call.format(function=add, a=run, b="$page", c=0, d=0, e=0, f=0),
         done=_DONE,
     )
     said = _run_debugger(process, script)
@@ -178,7 +241,7 @@ def _stores(line: bytes) -> list[str]:
     line += b"\0" * (-len(line) % _WORD)
     words = [line[at : at + _WORD] for at in range(0, len(line), _WORD)]
     return [
-        f"  set {{unsigned long}}($page + {number * _WORD}) = "
+        f"    set {{unsigned long}}($page + {number * _WORD}) = "
         f"{int.from_bytes(word, sys.byteorder)}UL"
         for number, word in enumerate(words)
     ]
@@ -218,7 +281,7 @@ def _in_words(process: Process, said: str) -> str:
     reason = next((each for each in lines if "ptrace" in each), lines[-1] if lines else "nothing")
     if "tach: busy" in said:
         reason = f"it has made no system call for {STOPPED_AT_MOST} s, at which that is safe"
-    if "restored the context" in said:
+    if "restored the context" in said or _NOT_BACK in said:
         reason = "a function did not come back in time, and all is as it was; try again"
     if f"{_DONE} -1" in said:
         reason = "too many calls are pending in it; try again later"
