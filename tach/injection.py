@@ -58,9 +58,9 @@ end
 set $settled = !({_NO_CALL}) && !({_BEGINS})"""
 
 # A call of gdb's own writes all registers: it loses some on some processors, and gdb 13 fails on
-# those with AMX after it has called, with none of them put back. Ours writes only what it needs, and
-# returns to address 0, where the process is stopped: `continue` comes back then, or when gdb is told
-# to let go.
+# those with AMX after it has called, with none of them put back. Ours writes only what it needs,
+# and returns to address 0, where the process is stopped: `continue` comes back then, or when gdb
+# is told to let go.
 _DEFINE_CALL = """\
 define tach_call
 {keep}

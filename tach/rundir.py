@@ -61,6 +61,8 @@ def base() -> str:
     """
     wanted = os.environ.get("TACH_RUN_DIR")
     if wanted:
+        if os.pathsep in wanted:  # PYTHONPATH could not name what lies there
+            raise OSError(f"TACH_RUN_DIR {wanted!r} must be without {os.pathsep!r}")
         os.makedirs(wanted, mode=0o700, exist_ok=True)
         return os.path.abspath(wanted)
     places = ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")

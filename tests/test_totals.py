@@ -168,6 +168,17 @@ def test_a_record_that_has_no_room_leaves_the_others(log: RecordLog, tmp_path: P
     assert list(log.read()) == ["first", "second"]
 
 
+@pytest.mark.parametrize("zeros", [1, 8, 16, 4096])
+def test_zeros_end_the_log(zeros: int, log: RecordLog, tmp_path: Path) -> None:
+    """What a file system leaves of a record when the power fails is no record, and cut off."""
+    log.append("first")
+    with (tmp_path / "log").open("ab") as file:
+        file.write(bytes(zeros))
+    assert list(log.read()) == ["first"]
+    log.append("second")
+    assert list(log.read()) == ["first", "second"]
+
+
 def test_a_log_says_when_it_is_crowded(tmp_path: Path) -> None:
     """Beyond its limit a log wants to be compacted; afterwards not before it has grown again."""
     log = RecordLog(str(tmp_path / "log"), limit=1000)

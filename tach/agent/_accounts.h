@@ -162,7 +162,11 @@ static bool
 has_greenlets(void)
 {
     if (getcurrent == NULL) {
-        PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), greenlet_name);
+        PyObject *modules = PySys_GetObject("modules"); /* which may be gone at the end */
+        PyObject *module = NULL;
+        if (modules != NULL && PyDict_Check(modules)) {
+            module = PyDict_GetItemWithError(modules, greenlet_name);
+        }
         if (module != NULL) {
             find_greenlets(module);
         }

@@ -98,12 +98,26 @@ replace(Aside aside)
     put_back(raised);
 }
 
-/* Forget what has been raised if it is for want of frames or of memory: see exhausted.py. */
+/* Whether the interpreter is being taken apart, and with it our own modules. */
+static bool
+is_ending(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* Forget what has been raised if it is for want of frames or of memory, see exhausted.py, or of
+ * modules.
+ */
 static void
 forgive(void)
 {
-    if (PyErr_Occurred() && (PyErr_ExceptionMatches(PyExc_RecursionError) ||
-                             PyErr_ExceptionMatches(PyExc_MemoryError))) {
+    if (PyErr_Occurred() &&
+        (is_ending() || PyErr_ExceptionMatches(PyExc_RecursionError) ||
+         PyErr_ExceptionMatches(PyExc_MemoryError))) {
         PyErr_Clear();
     }
 }

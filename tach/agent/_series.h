@@ -52,6 +52,7 @@ struct Series {
     uint64_t *words;          /* of the entry; NULL until the first call */
     uint64_t *blocks[BLOCKS]; /* of its histogram, each NULL until needed */
     PyObject *held;           /* the memoryviews that those point into */
+    unsigned asking;          /* how many calls of the recorder's are under way */
     uint64_t epoch;           /* a call that another epoch saw begin is the parent process's */
     bool inflight;
     unsigned known;
@@ -81,6 +82,11 @@ allow_c_frames(int more)
 #endif
 }
 
+/* Several threads may ask for the same at once, and what is asked may in turn make measured calls: of
+ * an audit hook that is a target, say, without end.
+ */
+#define ASKING_AT_ONCE 50
+
 /* Call a method of the recorder.
  *
  * Where the program has no frames left it gets some more: its calls count there as well. Returns
@@ -89,11 +95,15 @@ allow_c_frames(int more)
 static PyObject *
 ask(Series *series, const char *method, PyObject *argument)
 {
+    if (series->asking >= ASKING_AT_ONCE) {
+        return NULL;
+    }
     PyObject *name = PyUnicode_InternFromString(method);
     if (name == NULL) {
         forgive();
         return NULL;
     }
+    series->asking++;
     PyObject *answer = PyObject_CallMethodObjArgs(series->recorder, name, argument, NULL);
     if (answer == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
         PyErr_Clear();
@@ -106,6 +116,7 @@ ask(Series *series, const char *method, PyObject *argument)
             Py_SetRecursionLimit(limit);
         }
     }
+    series->asking--;
     if (answer == NULL) {
         forgive();
     }

@@ -48,6 +48,14 @@ class Instrumentation:
         """Take every probe out again."""
         self._patches.undo()
 
+    def forget(self) -> None:
+        """Hold nothing of the program's any more, which is about to be taken apart.
+
+        The interpreter frees its modules one by one, each with what is in it, and breaks up those
+        that somebody holds. The probes stay, and measure.
+        """
+        self._patches = Patches()
+
     def let_go(self, wanted: dict[int, Target], settled: dict[int, Target]) -> None:
         """Of the targets by index that were `settled`, those that are not `wanted` may leave.
 

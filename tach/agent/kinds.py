@@ -89,7 +89,9 @@ class Kind:
             vars(replacement).update(vars(raw))
             return replacement
         if type(raw) is property:
-            return raw.getter(probe)
+            replacement = raw.getter(probe)
+            replacement.__doc__ = raw.__doc__  # which may be its own
+            return replacement
         replacement = object.__new__(type(raw))
         vars(replacement).update(vars(raw))
         vars(replacement)["func"] = probe
@@ -126,7 +128,8 @@ def _refuse(found: Found, inner: Any) -> None:
         advice = f"{found.name}.__init__" if not is_class(found.owner) else "its __init__"
         raise CannotPatch("refused", f"it is a class; name a method of it, such as {advice}")
     kind = type(inner)
-    unseen = hasattr(kind, "__get__") and not (_binds(inner) or issubclass(kind, _UNBINDING))
+    seen = _binds(inner) or issubclass(kind, _UNBINDING) or _is(inner, "partial")
+    unseen = hasattr(kind, "__get__") and not seen
     if unseen and is_class(found.owner):
         raise CannotPatch("refused", f"it is a descriptor {type_of(inner)}: its calls are not seen")
     if is_module(inner) or not callable(inner):
@@ -153,7 +156,8 @@ def _binds(inner: Any) -> bool:
     kind = type(inner)
     if kind in (FunctionType, MethodDescriptorType, WrapperDescriptorType):
         return True
-    return kind.__name__ in _BINDING or (hasattr(kind, "__get__") and _is(inner, "partial"))
+    # in Python 3.13 a partial has `__get__`, but for a warning
+    return kind.__name__ in _BINDING or (sys.version_info >= (3, 14) and _is(inner, "partial"))
 
 
 def flow_of(inner: Any) -> str:

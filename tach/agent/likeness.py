@@ -35,6 +35,10 @@ _LOOKED_FOR: dict[str, tuple[str, ...]] = {
     "__abs__": (),
     "__round__": (),
 }
+_OPERATORS = (
+    *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift"),
+    *("and", "xor", "or"),
+)
 # `warnings`, and `logging` since Python 3.11, pass over frames of importlib's files: of any file
 # whose name has the two words. So they find the program's own line where a call is measured.
 PASSED_OVER = "<tach, passed over like importlib._bootstrap>"
@@ -57,6 +61,10 @@ def _make(proxy: type[Any], kind: type) -> type[Any]:
                 namespace[name] = _forward(inner_of, name)
         elif _has(proxy, name) and not any(_has(kind, other) for other in instead):
             namespace[name] = None
+    if not _has(proxy, "__iter__") and not _has(kind, "__iter__") and _has(kind, "__getitem__"):
+        namespace["__iter__"] = lambda self, /: iter(inner_of(self))
+    for operator in _OPERATORS:
+        namespace[f"__i{operator}__"] = _in_place(inner_of, f"__i{operator}__")
     namespace["__slots__"] = ()
     namespace["__module__"] = type.__getattribute__(kind, "__module__")
     namespace["__repr__"] = _forward(inner_of, "__repr__")
@@ -69,6 +77,20 @@ def _make(proxy: type[Any], kind: type) -> type[Any]:
     make_class: Any = type(proxy)
     made: type[Any] = make_class(kind.__name__, (proxy,), namespace)
     return made
+
+
+def _in_place(inner_of: Callable[[Any], Any], name: str) -> Callable[..., Any]:
+    """Never changes what the proxy stands for, as wrapt's own would: others have it too."""
+
+    def operate(self: Any, other: Any, /) -> Any:
+        inner = inner_of(self)
+        method = getattr(type(inner), name, None)
+        if method is None:
+            return NotImplemented
+        result = method(inner, other)
+        return self if result is inner else result
+
+    return operate
 
 
 def _forward(inner_of: Callable[[Any], Any], name: str) -> Callable[..., Any]:

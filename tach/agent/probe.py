@@ -53,8 +53,14 @@ def _delete_attribute(self: Any, name: str, /) -> None:
 def reduce(self: Any, protocol: Any, /) -> Any:
     """What pickle shall write for a probe: where it is found, as for the function itself."""
     function, _ = behind(self)
-    name = function.__qualname__ if issubclass(type(function), FunctionType) else ""
-    reduced = name or function.__reduce_ex__(protocol)
+    kind = type(function)
+    registered = sys.modules["copyreg"].dispatch_table.get(kind)
+    if issubclass(kind, FunctionType):
+        reduced = function.__qualname__
+    elif registered is not None:
+        reduced = registered(function)
+    else:
+        reduced = function.__reduce_ex__(protocol)
     if type(reduced) is not str:  # an object, which is pickled by value
         return reduced
     owner: Any = sys.modules.get(function.__module__)

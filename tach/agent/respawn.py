@@ -28,7 +28,10 @@ def ensure_sender(run_dir: str) -> None:
         child = posix.posix_spawn(
             interpreter(), command, _environment(f"{run_dir}/{layout.BOOTSTRAP}")
         )
-        posix.waitpid(child, 0)
+        try:
+            posix.waitpid(child, 0)
+        except ChildProcessError:
+            return  # the program ignores SIGCHLD: the kernel has waited
 
 
 def interpreter() -> str:

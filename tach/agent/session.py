@@ -377,14 +377,15 @@ class Session:
         return self._runtime
 
     def _at_exit(self) -> None:
-        if posix.getpid() != self._main_pid or not self._active:
-            return
-        try:
-            self._name_candidates()
-            self._journal.tell("closing")
-            respawn.wait_for_sender(self._run_dir, self._exit_timeout_ns)
-        except Exception:  # noqa: BLE001 - the program is over, and its exit status its own
-            self._journal.tell_trouble("could not wait for the sender")
+        if posix.getpid() == self._main_pid and self._active:
+            try:
+                self._name_candidates()
+                self._journal.tell("closing")
+                respawn.wait_for_sender(self._run_dir, self._exit_timeout_ns)
+            except BaseException:  # noqa: BLE001 - it is over: also for who interrupts the wait
+                self._journal.tell_trouble("could not wait for the sender")
+        if self._instrumentation is not None:
+            self._instrumentation.forget()
 
     def _name_candidates(self) -> None:
         """For targets whose module never came: what came instead, for the sender's suggestion."""

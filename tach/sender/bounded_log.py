@@ -24,8 +24,8 @@ class BoundedLog(logging.FileHandler):
         """Write it down."""
         super().emit(record)
         full = self.stream
-        if full is not None and full.tell() > self._limit:
-            with contextlib.suppress(OSError):  # where that cannot be, it grows
+        with contextlib.suppress(OSError):  # no room: it grows, or what it says is lost
+            if full is not None and full.tell() > self._limit:
                 os.replace(self.baseFilename, f"{self.baseFilename}.1")
                 self.stream = self._open()
                 full.close()

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import time
 
@@ -23,18 +24,22 @@ QUICK_ENDS = 8  # in a row, before the guard gives up
 COLLECT = 50_000, 20, 50
 
 
-def run(run_: Run) -> None:
-    """Guard the sender: fork it, and fork it anew if it is killed. Returns when the run is over."""
+def run(run_: Run, restarts: int = 0) -> None:
+    """Guard the sender: fork it, and fork it anew if it is killed. Returns when the run is over.
+
+    `restarts` is how many there were before, as far as is known.
+    """
     _leave(run_)
-    restarts, quick_ends = 0, 0
+    quick_ends = 0
     while quick_ends < QUICK_ENDS:
         began = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            _serve(rundir.read(run_.directory) if restarts else run_, restarts)
-        _, status = os.waitpid(child, 0)
-        if status == 0 or not os.path.isdir(run_.directory):
-            return
+        with contextlib.suppress(BlockingIOError):  # there may be too many processes just now
+            child = os.fork()
+            if child == 0:
+                _serve(rundir.read(run_.directory) if restarts else run_, restarts)
+            _, status = os.waitpid(child, 0)
+            if status == 0 or not os.path.isdir(run_.directory):
+                return
         restarts += 1
         quick_ends = quick_ends + 1 if time.monotonic() - began < QUICK else 0
         time.sleep(0.05 * 2**quick_ends)
@@ -43,6 +48,10 @@ def run(run_: Run) -> None:
 def _leave(run_: Run) -> None:
     """Let go of all that the program may want for itself: terminal, pipes, signals, name."""
     os.setsid()
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # inherited as ignored, no child could be waited for
+    _take_all_descriptors()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(each, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -61,13 +70,22 @@ def _leave(run_: Run) -> None:
         name.write("tach-sender")
 
 
+def _take_all_descriptors() -> None:
+    """Two are needed for each process of the run, of which the program does not know."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _serve(run_: Run, restarts: int) -> None:
     """Be the sender, then exit: with 0 when the run is over."""
     status = 1
     try:
         # Little is thrown away here that only a collection finds, and each goes through all series.
         gc.set_threshold(*COLLECT)
-        logging.lastResort = None  # whose words would end up among the program's
+        # whose words would end up among the program's
+        logging.lastResort = None
+        logging.raiseExceptions = False
         _log_to(os.path.join(run_.directory, layout.SENDER_LOG))
         Sender(run_, restarts).serve()
         status = 0
@@ -100,6 +118,7 @@ def main(arguments: list[str]) -> int:
             time.sleep(0.01)
     else:
         return 0
-    if os.fork() == 0:
-        run(run_)
+    with contextlib.suppress(BlockingIOError):  # the next process of the run tries again
+        if os.fork() == 0:
+            run(run_, restarts=1)
     return 0

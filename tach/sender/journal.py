@@ -150,7 +150,7 @@ class JournalReader:
             reason = f"module {target.module!r} was never imported"
             reason += _suggestion(target.module, candidates)
         elif state == "missing":
-            reason += _suggestion(reason.split("'")[1], candidates)
+            reason += _suggestion("".join(reason.split("'")[1:2]), candidates)
         return TargetStatus(target.name, target.function, target.line, state, reason)
 
     def troubles(self) -> list[str]:
@@ -179,8 +179,8 @@ def _condensed(lines: list[str], alive: Callable[[ProcessKey], bool]) -> tuple[l
     pids: set[str] = set()
     for line in lines:
         kind, pid, *rest = f"{line}\t".split("\t")
-        if kind == "process" and pid.isdigit() and rest[0].isdigit():
-            key = int(pid), int(rest[0])
+        key = _key_of([pid, *rest]) if kind == "process" else None
+        if key is not None:
             if alive(key):
                 pids.add(pid)
                 kept[kind, pid] = line  # the last that it has executed
@@ -191,6 +191,13 @@ def _condensed(lines: list[str], alive: Callable[[ProcessKey], bool]) -> tuple[l
         elif kind not in ("ended", "debug"):
             kept.setdefault((kind, *rest), line)
     return [line for key, line in kept.items() if key[0] != "plan" or key[1] in pids], len(gone)
+
+
+def _key_of(fields: list[str]) -> ProcessKey | None:
+    try:
+        return int(fields[0]), int(fields[1])
+    except (ValueError, IndexError):  # not a line of an agent's, or a damaged one
+        return None
 
 
 def _suggestion(name: str, candidates: list[str]) -> str:

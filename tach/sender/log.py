@@ -39,7 +39,8 @@ class RecordLog:
         while at + _HEAD.size <= len(data):
             length, checksum = _HEAD.unpack_from(data, at)
             body = data[at + _HEAD.size : at + _HEAD.size + length]
-            if len(body) < length or zlib.crc32(body) != checksum:
+            # zeros are what a file system may leave of a record when the power fails
+            if not length or len(body) < length or zlib.crc32(body) != checksum:
                 break
             yield marshal.loads(body)
             at += _HEAD.size + length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -38,6 +39,7 @@ log = logging.getLogger("tach.sender")
 LAST_LOOKS = 3
 LAST_LOOKS_PAUSE = 0.05  # seconds
 REPORT_DELAY = 0.5  # seconds
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 FINAL_TIMEOUT = 5.0  # for the last flush, after the program's end
 
 
@@ -163,7 +165,15 @@ class Sender:
         return woken
 
     def _read(self) -> None:
-        """Take in what is new: processes, calls, deaths."""
+        """Take in what is new: processes, calls, deaths. What there is no room for comes later."""
+        try:
+            self._take_in()
+        except OSError as error:
+            if error.errno not in SCARCE:
+                raise
+            log.warning("cannot read everything now: %s", error)
+
+    def _take_in(self) -> None:
         with self._lock:
             self._journal.read()
             for pid, start_ticks in self._journal.new_processes():

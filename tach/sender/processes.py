@@ -23,11 +23,11 @@ class Processes:
             return
         try:
             descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return
         except OSError:
             descriptor = -1  # an old kernel: asked for by number at every turn
-        if start_ticks_of(pid) != start_ticks:
+        if not runs(key):
             if descriptor >= 0:
                 os.close(descriptor)
             return
@@ -51,7 +51,7 @@ class Processes:
         """Forget the processes that have ended."""
         ready = {descriptor for descriptor, _ in self.poll.poll(0)}
         for key, descriptor in list(self._living.items()):
-            if descriptor in ready or (descriptor < 0 and start_ticks_of(key[0]) != key[1]):
+            if descriptor in ready or (descriptor < 0 and not runs(key)):
                 del self._living[key]
                 if descriptor >= 0:
                     self.poll.unregister(descriptor)
@@ -75,6 +75,13 @@ class Processes:
                 return f"{self._run_dir}/".encode() in file.read()
         except OSError:
             return False
+
+
+def runs(key: ProcessKey) -> bool:
+    """Whether that process is there; of one that did not know when it started, any of that pid."""
+    pid, start_ticks = key
+    found = start_ticks_of(pid)
+    return found != 0 and start_ticks in (0, found)
 
 
 def start_ticks_of(pid: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from array import array
@@ -231,6 +232,8 @@ class SegmentReader:
 
 
 def _in_units(number: float) -> int:
+    if not math.isfinite(number):
+        return 0  # only in a damaged segment
     whole = int(number)  # apart, or a large one would lose some
     return whole * layout.NUMBER_UNITS + round((number - whole) * layout.NUMBER_UNITS)
 

@@ -78,8 +78,12 @@ class SpoolQueue:
         except BlockingIOError:
             os.close(lock)
             return False
+        try:
+            self._recall()
+        except BaseException:
+            os.close(lock)
+            raise
         self._lock = lock
-        self._recall()
         return True
 
     def release(self) -> None:
