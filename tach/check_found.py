@@ -146,6 +146,7 @@ def _request(plan: Plan, program: Program) -> Record:
     """What `tach.agent.look` is to do."""
     return {
         "place": program.place,
+        "also": list(program.also),
         "argv": list(program.argv),
         "own": (program.file, program.module, program.source),
         "skip": [],

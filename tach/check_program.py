@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tach import interpreter
@@ -12,12 +14,18 @@ from tach.interpreter import CannotStart
 
 # How pip begins a script whose interpreter has too long a path for the first line.
 _TRAMPOLINE = "'''exec' "
+# They put the working directory on sys.path themselves, or the one that an option names.
+_LOOK_HERE = frozenset(
+    ["arq", "celery", "daphne", "dramatiq", "flask", "gunicorn", "hypercorn", "uvicorn"]
+)
+_PLACES = frozenset(["--app-dir", "--chdir", "--path", "--pythonpath", "--workdir"])
 
 
 class Program(NamedTuple):
     """`python` with `options`, whose sys.path begins with `place`, runs a program with `argv`.
 
-    The program is the `file`, or else the `module`, or else the `source`.
+    The program is the `file`, or else the `module`, or else the `source`; it looks for modules in
+    the directories `also` too.
     """
 
     python: str
@@ -27,6 +35,7 @@ class Program(NamedTuple):
     file: str = ""
     module: str = ""
     source: str = ""
+    also: tuple[str, ...] = ()
 
 
 def find(arguments: list[str]) -> Program:
@@ -90,4 +99,16 @@ def _of_script(python: str, options: tuple[str, ...], argv: list[str]) -> Progra
         place, file = file, os.path.join(file, "__main__.py")
     if not os.path.exists(file):
         raise CannotStart(f"{argv[0]}: no such file", 127)
-    return Program(python, options, place, tuple(argv), file=file)
+    also = tuple(_looked_in(os.path.basename(argv[0]), argv[1:]))
+    return Program(python, options, place, tuple(argv), file=file, also=also)
+
+
+def _looked_in(command: str, arguments: list[str]) -> Iterator[str]:
+    """Where such commands look for the application that their arguments name."""
+    if command not in _LOOK_HERE:
+        return
+    words = [part for each in arguments for part in each.split("=", 1)]
+    for option, value in itertools.pairwise(words):
+        if option in _PLACES:
+            yield os.path.abspath(value)
+    yield os.getcwd()

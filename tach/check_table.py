@@ -13,11 +13,14 @@ from rich.text import Text
 
 from tach.check_child import Record
 from tach.check_found import Finding
+from tach.names import sanitise
 from tach.notifiers.amqp_url import masked
 from tach.notifiers.console import UNLIMITED
 from tach.plan import Plan, TargetPlan
 from tach.problems import escaped
 
+# what an option is called whose value is nobody's business
+SECRET = ("auth", "cookie", "credential", "key", "pass", "secret", "token")
 COLUMNS = ("series", "kind", "where", "function", "signature")
 
 
@@ -36,7 +39,16 @@ def show(plan: Plan, findings: list[Finding] | None) -> None:
 
 def series(plan: Plan, target: TargetPlan, label: str = "") -> str:
     """What the names of the target's series begin with."""
-    return ".".join(part for part in (plan.prefix, target.name, label) if part)
+    return ".".join(part for part in (_prefix(plan.prefix), target.name, label) if part)
+
+
+def _prefix(template: str) -> str:
+    """As it will be sent, but for the placeholders, which are shown as they are written."""
+    places = {f"tach-{name}": f"{{{name}}}" for name in ("host", "program", "pid")}
+    shown = sanitise(template.format(**{name[5:]: name for name in places})) if template else ""
+    for name, place in places.items():
+        shown = shown.replace(name, place)
+    return shown
 
 
 def _show_targets(plan: Plan) -> None:
@@ -97,7 +109,15 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={_option(value)}" for name, value in options.items())
+    return " ".join(
+        f"{name}={'***' if _is_secret(name, value) else _option(value)}"
+        for name, value in options.items()
+    )
+
+
+def _is_secret(name: str, value: object) -> bool:
+    words = name.lower()
+    return isinstance(value, str) and any(each in words for each in SECRET)
 
 
 def _option(value: object) -> object:

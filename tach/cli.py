@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tach import __version__
@@ -45,14 +46,29 @@ Environment: TACH_RUN_DIR  where runs keep their shared memory (default /dev/shm
 
 def main(arguments: list[str] | None = None) -> int:
     """Run tach; returns the exit status, unless the process becomes the program."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = _run(sys.argv[1:] if arguments is None else arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + 2
+    except BrokenPipeError:  # who reads it has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python has yet to write
+        return 128 + 13
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
+    if sys.stdout is None and (first in SUBCOMMANDS or first in OPTIONS):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     if first in SUBCOMMANDS:
         return _subcommand(first, arguments[1:])
     if first in OPTIONS:
         return OPTIONS[first](arguments[1:])
     if len(arguments) < 2 or first.startswith("-"):
         print(USAGE, end="", file=sys.stderr)
+        print(_nearest(first), end="", file=sys.stderr)
         return _refuse(_what_is_missing(first, arguments))
     from tach import compiled, launcher
 
@@ -64,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, config.ConfigErrors):
             raise
         print(error, file=sys.stderr)
+        print(_nearest(first), end="", file=sys.stderr)
         return 2
     return launcher.launch(configuration, arguments[1:])
 
@@ -103,6 +120,14 @@ def _what_is_missing(first: str, arguments: list[str]) -> str:
     if first.startswith("-"):
         return f"unknown option {first}"
     return f"no program to run with {first}" if arguments else "no CONFIG and no PROGRAM"
+
+
+def _nearest(first: str) -> str:
+    """A hint where what should be a configuration looks like a sub-command."""
+    import difflib
+
+    found = [] if os.path.exists(first) else difflib.get_close_matches(first, SUBCOMMANDS, 1)
+    return f"tach: did you mean the sub-command {found[0]!r}?\n" if found else ""
 
 
 def _refuse(message: str) -> int:

@@ -29,6 +29,7 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
     except interpreter.CannotStart as error:
         _say(str(error))
         return error.status
+    _undo_coercion()
     environment = dict(os.environ)
     if compiled.is_wanted:
         try:
@@ -43,6 +44,18 @@ def launch(compiled: Compiled, arguments: list[str]) -> int:
     except OSError as error:
         _say(f"cannot execute {command.file}: {error.strerror}")
     return 126
+
+
+def _undo_coercion() -> None:
+    """Take from the environment what Python has put there where no locale was set (PEP 538)."""
+    if os.environ.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                began_with = file.read()
+        except OSError:
+            return
+        if not any(each.startswith(b"LC_CTYPE=") for each in began_with.split(b"\0")):
+            del os.environ["LC_CTYPE"]
 
 
 def _say(message: str) -> None:

@@ -75,4 +75,4 @@ def test_each_is_refused(target: str, measuring: Measuring) -> None:
     measured = measuring.run(PROGRAM, {"x": target})
     assert measured.calls == {}
     assert measured.targets["x"]["state"] == "refused"
-    assert measured.targets["x"]["reason"] == "tach itself needs it to measure"
+    assert measured.targets["x"]["reason"] == "it is what tach itself needs to measure"

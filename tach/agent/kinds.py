@@ -143,7 +143,7 @@ def _refuse(found: Found, inner: Any) -> None:
 def _refuse_needed(module: str, name: str) -> None:
     """Raises CannotPatch where a probe could not work without what it is for."""
     if name in NEEDED.get(module, ()):
-        raise CannotPatch("refused", "tach itself needs it to measure")
+        raise CannotPatch("refused", "it is what tach itself needs to measure")
     if module == "builtins" and name in _LOOK_AT_CALLER and compiled() is None:
         text = "it looks at its caller, for which tach would have to be compiled"
         raise CannotPatch("refused", text)

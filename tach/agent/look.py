@@ -58,6 +58,7 @@ def main(result: int) -> None:
 
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, request["place"])
+    sys.path[:0] = request["also"]
     sys.argv[:] = request["argv"]
     Look(request, write).run()
     write({"end": True})

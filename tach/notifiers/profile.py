@@ -71,7 +71,7 @@ class ProfileNotifier:
         self._run = run
 
     def send(self, batch: Batch) -> None:
-        """Show the profile. Raises OSError where a file cannot be written."""
+        """Show the profile, and what of it could not be written to a file."""
         self._began = self._began or batch.start
         if not batch.final:
             self._show_live(batch)
@@ -134,9 +134,14 @@ def _width() -> int | None:
 
 def _write(path: str, text: str) -> None:
     temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if sys.stderr is not None:
+            sys.stderr.write(f"tach: cannot write {path}: {error.strerror}\n")
+            sys.stderr.flush()
 
 
 def _has_the_terminal() -> bool:

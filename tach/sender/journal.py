@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tach import layout, sparse
+from tach.agent.hook import is_pattern
 from tach.plan import Plan, TargetPlan
 from tach.samples import TargetStatus
 from tach.sender.slots import ProcessKey
@@ -148,6 +149,8 @@ class JournalReader:
             return TargetStatus(target.name, target.function, target.line, "removed", "")
         if state == "waiting":
             reason = f"module {target.module!r} was never imported"
+            if is_pattern(target.module):
+                reason = f"no module {target.module!r} with such a function was imported"
             reason += _suggestion(target.module, candidates)
         elif state == "missing":
             reason += _suggestion("".join(reason.split("'")[1:2]), candidates)

@@ -42,7 +42,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tach import layout, sparse
-from tach.plan import Plan
+from tach.names import other_name
+from tach.plan import Plan, TargetPlan
 from tach.rundir import Run
 from tach.samples import TargetStatus
 from tach.sender.counts import NOTHING, Counts
@@ -56,7 +57,6 @@ from tach.sender.totals import Totals
 log = logging.getLogger("tach.sender")
 
 VERSION = 1
-OVERFLOW = ".other"  # how a series of what is beyond `max_series` ends
 
 
 class RunProcess(NamedTuple):
@@ -115,7 +115,10 @@ class StatusDesk:
         status = without_sender(self._run, self._plan, self._journal)
         prefix = self._totals.prefix(self._run.main_pid)
         for index, target in enumerate(status["targets"]):
-            target.update(_sums(calls.of_target.get(index, {}), prefix + target["name"]))
+            plan = self._plan.targets[index]
+            found = calls.of_target.get(index, {})
+            target.update(_sums(found), overflowed=_overflowed(found, plan, prefix))
+            target["called"] = bool(target["calls"])
             target["inflight"], target["oldest"] = calls.running.get(index, (0, 0.0))
         for process in status["processes"]:
             process["calls"] = calls.of_process[process["pid"]]
@@ -167,17 +170,20 @@ def _calls_and_errors(counts: Counts) -> tuple[int, int]:
     return counts.since(NOTHING).durations.count, counts.errors
 
 
-def _sums(series: Mapping[str, tuple[int, int]], own_name: str) -> dict[str, int]:
-    """What the series of one target come to; `own_name` is that of a target that has only one."""
-    overflowed = [
-        calls for name, (calls, _) in series.items() if name.endswith(OVERFLOW) and name != own_name
-    ]
+def _sums(series: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """What the series of one target come to."""
     return {
         "calls": sum(calls for calls, _ in series.values()),
         "errors": sum(errors for _, errors in series.values()),
         "series": len(series),
-        "overflowed": sum(overflowed),
     }
+
+
+def _overflowed(series: Mapping[str, tuple[int, int]], target: TargetPlan, prefix: str) -> int:
+    """The calls for whose names there was no room."""
+    if not target.has_names or len(series) < target.max_series:
+        return 0
+    return series.get(prefix + other_name(target.template, target.name), (0, 0))[0]
 
 
 def _outlet(outlet: Outlet) -> dict[str, Any]:
