@@ -83,7 +83,8 @@ class Notifier(Protocol):
     It lives in the sender process, in a thread of its own: it may block (within its time-outs) and
     may raise; a batch whose `send` raised is offered again, with backoff, until it is too old.
     Optional attributes: `interval` (seconds between batches, None for the configuration's),
-    `aligned` (True: batches end at whole multiples of the interval since the epoch), `cumulative`
+    `aligned` (True: batches end at whole multiples of the interval since the epoch), `last` (True:
+    its final batch comes after those of the others, and tells their troubles), `cumulative`
     (True: samples hold the totals since the start of the run), `idle` (True: series without news
     are included), `per_process` (True: samples of each process apart, with their `slot`), `tallies`
     (a dict of counters about itself, such as bytes and packets, reported as self-metrics), `wraps`

@@ -33,6 +33,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._is_whole = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, screen=True, auto_refresh=False)
         self._keys: int | None = None  # what they are read from
         self._before: list[Any] = []
@@ -40,7 +41,7 @@ class Screen:
     def __enter__(self) -> Screen:
         # Whoever has started us may have blocked them.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*ENDING, signal.SIGINT))
-        if self._console.is_terminal:
+        if self._is_whole:
             for each in ENDING:
                 signal.signal(each, self._end)
             self._take_keys()
@@ -48,7 +49,7 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._is_whole:
             self._live.stop()
             self._give_keys_back()
             for each in ENDING:
@@ -56,7 +57,7 @@ class Screen:
 
     def show(self, page: RenderableType) -> None:
         """Show it in the place of the last one."""
-        if self._console.is_terminal:
+        if self._is_whole:
             self._live.update(page, refresh=True)
         else:
             self._console.print(page)

@@ -134,6 +134,19 @@ def test_a_profile_that_cannot_be_saved(place: Path, environment: Mapping[str, s
     assert "tach: cannot write /nowhere/at/all.json: No such file or directory\n" in done.stderr
 
 
+def test_the_report_tells_what_only_the_end_has_shown(
+    place: Path, environment: Mapping[str, str]
+) -> None:
+    """A receiver whose only batch is the last one, and failed, is named."""
+    (place / "work.py").write_text("import shop; shop.hello()\n")
+    file = "{type: prometheus, textfile: /nowhere/at/all.prom}"
+    (place / "tach.yaml").write_text(f"notifiers: {{c: {{type: console}}, p: {file}}}\n{CONFIG}")
+    for _ in range(3):
+        done = ran("tach.yaml", sys.executable, "work.py", place=place, environment=environment)
+        assert done.returncode == 0
+        assert "notifier p: " in done.stderr
+
+
 def test_the_locale_stays_unset(place: Path, environment: Mapping[str, str]) -> None:
     """What Python sets for itself where no locale is set is not passed on to the program."""
     variables = {k: v for k, v in environment.items() if not k.startswith(("LC_", "LANG"))}

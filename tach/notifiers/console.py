@@ -48,6 +48,7 @@ class Console:
     """
 
     cumulative = True
+    last = True
 
     def __init__(
         self, every: float | None = None, format: Format = "table", file: str | None = None

@@ -32,6 +32,7 @@ class ProfileNotifier:
     """
 
     cumulative = True
+    last = True
     idle = True  # a call that never ended is no news
 
     def __init__(

@@ -68,6 +68,7 @@ class Outlet:
         own = getattr(notifier, "interval", None)
         self.interval: float = interval if own is None else own
         self.cumulative = bool(getattr(notifier, "cumulative", False))
+        self.last = bool(getattr(notifier, "last", False))
         self.aligned = bool(getattr(notifier, "aligned", False))
         self.idle = bool(getattr(notifier, "idle", False))
         self.per_process = bool(getattr(notifier, "per_process", False))

@@ -229,8 +229,8 @@ class Sender:
 
     def _flush(self, how: str) -> None:
         deadline = time.monotonic() + FINAL_TIMEOUT
-        reports = [outlet for outlet in self._outlets if outlet.cumulative]
-        others = [outlet for outlet in self._outlets if not outlet.cumulative]
+        reports = [outlet for outlet in self._outlets if outlet.last]
+        others = [outlet for outlet in self._outlets if not outlet.last]
         for outlet in others:
             outlet.ask(how)
         # A report tells what the others could not send, if they know that soon enough.
