@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import math
+import mmap
 import os
 import random
 import threading
@@ -277,6 +279,25 @@ def test_a_damaged_segment_is_refused(kind: str, recording: Recording, tmp_path:
 
     with pytest.raises(NotASegment):
         read_all(reader)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_counts_nothing(number: float, recording: Recording) -> None:
+    """Damage where the sum of some numbers was costs that sum, not the reading."""
+    recorder = recording.recorder()
+    recorder.count(5)
+    recorder.numbers("value").add(7)
+    with only_file(recording.directory).open("r+b") as file:
+        data = memoryview(mmap.mmap(file.fileno(), 0))
+    words, doubles = data.cast("Q"), data.cast("B").cast("d")
+    entry = words[layout.H_FIRST] // layout.WORD
+    assert words[entry + layout.E_KIND] == layout.KIND_NUMBER
+    doubles[entry + layout.E_SUM] = number
+
+    reader = open_reader(recording.directory)
+    (series,) = reader.find_new()
+    assert reader.counts(series).quantities["value"].total == 0
+    assert calls(reader.counts(series)) == 1
 
 
 def test_a_segment_cut_short_is_refused(recording: Recording, tmp_path: Path) -> None:
