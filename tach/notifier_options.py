@@ -75,14 +75,25 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _check(cls: type[Any], options: dict[str, Any], where: str, line: int, values: Values) -> None:
+    """Report what the class finds wrong; of several options out of their bounds, each."""
     check: Callable[..., object] | None = getattr(cls, "check", None)
     if check is None:
         return
-    try:
-        check(**options)
-    except Exception as error:  # noqa: BLE001 - other people's code, and no traceback may come out
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        values.report(line, where, kind + (" ".join(str(error).split()) or "its options are wrong"))
+    rest = dict(options)
+    while True:
+        try:
+            check(**rest)
+            return
+        except Exception as error:  # noqa: BLE001 - other people's code: no traceback may come out
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            text = " ".join(str(error).split())
+        if kind and len(rest) < len(options):
+            return  # what is left out was needed
+        values.report(line, where, kind + (text or "its options are wrong"))
+        name = text.partition(" ")[0]
+        if name not in rest or " must be " not in text:
+            return
+        del rest[name]
 
 
 def _value(node: yaml.Node, hint: Any, where: str, values: Values) -> Any:

@@ -154,3 +154,17 @@ def test_the_locale_stays_unset(place: Path, environment: Mapping[str, str]) -> 
     for more, shown in (({}, "unset\n"), ({"LC_CTYPE": "C.UTF-8"}, "C.UTF-8\n")):
         done = ran("tach.yaml", *show, place=place, environment={**variables, **more})
         assert done.stdout == shown
+
+
+def test_all_options_out_of_bounds_are_told(place: Path, environment: Mapping[str, str]) -> None:
+    """One after the other would be a start for each."""
+    statsd = "{type: statsd, port: 99999, timeout: 0, max_packet: 1, max_lines: 1}"
+    (place / "tach.yaml").write_text(f"notifiers: {{s: {statsd}}}\n{CONFIG}")
+    done = ran("check", "tach.yaml", place=place, environment=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "tach.yaml:1: notifiers.s: port 99999 must be from 1 to 65535",
+        "tach.yaml:1: notifiers.s: timeout 0.0 must be from 0.001 to 3600",
+        "tach.yaml:1: notifiers.s: max_packet 1 must be from 64 to 65507",
+        "tach.yaml:1: notifiers.s: max_lines 1 must be from 64 to 1e+06",
+    ]
