@@ -143,6 +143,18 @@ def test_a_bound_method(measuring) -> None:
     assert measured.troubles == told("a bound method of a Shop", "method")
 
 
+def test_a_weak_reference(measuring) -> None:
+    """Lists of listeners hold them so: of a function, and of a bound method's function."""
+    more = "import weakref\nlisteners = [weakref.ref(f), weakref.WeakMethod(Shop().method)]\n"
+    for function in ("f", "Shop.method"):
+        measured = run(
+            measuring, "", "shop.listeners[0]()()", more=more, function=f"shop:{function}"
+        )
+        assert measured.troubles == told("a weak reference", function.rpartition(".")[2])
+        assert measured.calls == {}
+        (measuring.directory / "report.jsonl").unlink()
+
+
 def test_a_partial_and_an_attribute(measuring) -> None:
     """Other holders are told by what they are."""
     more = "import functools\npart = functools.partial(f)\nclass Box: pass\nbox = Box(); box.f = f"

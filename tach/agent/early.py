@@ -7,6 +7,7 @@ there is one for a module, and only if a function of it has more references than
 from __future__ import annotations
 
 import sys
+from _weakref import getweakrefcount
 from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 
 from tach.agent.finding import CannotPatch, find, is_class
@@ -63,9 +64,10 @@ class Suspects:
         except CannotPatch:
             return
         needed = self._bare if not function else self._wrapped
-        if raw > needed[0] or function > needed[1]:
-            found = find(module, qualname)
-            self._found[qualname] = found, Kind(found).function
+        found = find(module, qualname)
+        bare = Kind(found).function
+        if raw > needed[0] or function > needed[1] or getweakrefcount(bare):
+            self._found[qualname] = found, bare
 
     def holders(self) -> dict[str, list[Holder]]:
         """Who holds them, by qualname: one look at all objects of the program."""
@@ -82,10 +84,13 @@ class Suspects:
         owners = gc.get_referrers(*inner) if inner else []
         return {
             qualname: [
-                holder
-                for each in referrers
-                for key in _keys(each, function)
-                if (holder := _holder(each, key, found, owners)) is not None
+                *(
+                    holder
+                    for each in referrers
+                    for key in _keys(each, function)
+                    if (holder := _holder(each, key, found, owners)) is not None
+                ),
+                *_weak(function),
             ]
             for qualname, (found, function) in suspects.items()
         }
@@ -105,6 +110,11 @@ def _references(module: ModuleType, qualname: str) -> tuple[int, int]:
     kind = Kind(found)
     bare = kind.function is found.raw
     return sys.getrefcount(found.raw), 0 if bare else sys.getrefcount(kind.function)
+
+
+def _weak(function: Any) -> list[Holder]:
+    """Who holds the function without keeping it, as lists of listeners do."""
+    return [Holder(None, None, "a weak reference")] if getweakrefcount(function) else []
 
 
 def in_words(holders: list[Holder]) -> str:
