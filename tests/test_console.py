@@ -175,6 +175,38 @@ def test_a_terminal_gets_no_line_that_is_wider_than_it_is() -> None:
     assert "".join(line.split(" ")[0] for line in plain).count("x") == 100
 
 
+NARROW = """
+from tach.histogram import Histogram
+from tach.notifiers.console import Console
+from tach.samples import Batch, Sample
+name = "nova.compute01.instances.build"
+times = Histogram.of([1_000_000, 2_000_000], 1e-6)
+samples = [
+    Sample(f"{name}.calls", "counter", 2, 0, name, "calls"),
+    Sample(f"{name}.duration", "histogram", times, 0, name, "duration"),
+]
+Console().send(Batch(samples, 0, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (120, ["target", "calls", "errors", "mean", "p50", "p95", "p99", "max", "total"]),
+        (72, ["target", "calls", "errors", "mean", "max", "total"]),
+        (48, ["target", "calls", "max"]),
+        (40, ["target", "calls", "max"]),
+    ],
+)
+def test_on_a_narrow_terminal_columns_give_way(columns: int, shown: list[str]) -> None:
+    """The names of targets are whole as long as some columns can be spared."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", run_on_terminal(NARROW, columns)).splitlines()
+    (head,) = (number for number, line in enumerate(plain) if line.startswith("target"))
+    assert plain[head].split() == shown
+    name = "nova.compute01.instances.build"
+    assert plain[head + 1].startswith(f"{name}  " if columns > 40 else name[:20])
+
+
 def run_on_terminal(program: str, columns: int) -> str:
     """What the program writes to standard error where that is a terminal."""
     ours, theirs = pty.openpty()

@@ -21,6 +21,9 @@ Format = Literal["table", "json"]
 # Wide enough that a file or a pipe gets every line whole.
 UNLIMITED = 10_000
 COLUMNS = ("target", "calls", "errors", "mean", "p50", "p95", "p99", "max", "total")
+GIVE_WAY = ("p95", "p50", "p99", "total", "errors", "mean")
+LONGEST_NAME = 40  # beyond it is folded where there is no room
+GAP = 2
 BY_TYPE = "errors.by_type."
 RUNNING = ("inflight", "inflight_max", "oldest")  # worth a word only where there is something
 # What the table and the lines about failures tell already.
@@ -193,7 +196,7 @@ def _report(batch: Batch, width: int | None) -> str:
         paper.print(_headline(batch, found), soft_wrap=width is None)
         called = [row for row in found if row.is_of_calls]
         if called:
-            paper.print(_table(called))
+            paper.print(_table(called, paper.width))
         for line in _remarks(batch, found):
             paper.print(line, soft_wrap=width is None)
     return capture.get()
@@ -207,19 +210,33 @@ def _headline(batch: Batch, found: list[Row]) -> str:
     return f"tach: {seconds:.1f} s until {ended} UTC"
 
 
-def _table(found: list[Row]) -> Table:
+def _table(found: list[Row], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in COLUMNS:
+    cells = [dict(zip(COLUMNS, _cells(row), strict=True)) for row in found]
+    shown = _with_room(cells, width)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for name in shown:
         if name == "target":
             table.add_column(name, overflow="fold")
         else:
             table.add_column(name, justify="right", no_wrap=True)
-    for row in found:
-        table.add_row(*map(Text, _cells(row)))
+    for row in cells:
+        table.add_row(*(Text(row[name]) for name in shown))
     return table
+
+
+def _with_room(cells: list[dict[str, str]], width: int) -> list[str]:
+    """The columns that have room beside the names of targets; those that say least give way."""
+    needed = {name: max(len(each[name]) for each in [*cells, {name: name}]) for name in COLUMNS}
+    needed["target"] = min(needed["target"], LONGEST_NAME)
+    shown = list(COLUMNS)
+    for name in GIVE_WAY:
+        if sum(needed[each] + GAP for each in shown) - GAP <= width:
+            break
+        shown.remove(name)
+    return shown
 
 
 def _cells(row: Row) -> Iterator[str]:
