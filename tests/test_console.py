@@ -135,6 +135,13 @@ def test_nothing_recorded_is_said_plainly(capsys) -> None:
     ]
 
 
+def test_calls_without_numbers_are_calls(capsys) -> None:
+    """Where targets have events or debug lines only, nobody says that nothing was called."""
+    Console().send(Batch([], 0, 1, [TargetStatus("f", "m:f", 3, "patched", "", called=True)]))
+    said = "tach: 1.0 s; no metric of what was called is one to be added up\n"
+    assert capsys.readouterr().err == said
+
+
 def test_the_series_about_tach_itself_are_left_out(capsys) -> None:
     """Self-metrics are no rows, with or without a prefix; a name that only ends alike is one."""
     given = batch(

@@ -204,6 +204,8 @@ def _report(batch: Batch, width: int | None) -> str:
 
 def _headline(batch: Batch, found: list[Row]) -> str:
     seconds = max(batch.end - batch.start, 0.0)
+    if not found and any(target.called for target in batch.targets):
+        return f"tach: {seconds:.1f} s; no metric of what was called is one to be added up"
     if not found:
         return f"tach: nothing was recorded in {seconds:.1f} s: no measured function was called"
     ended = datetime.fromtimestamp(batch.end, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
