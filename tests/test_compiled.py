@@ -901,6 +901,23 @@ def test_frames_that_do_not_end_in_order(recording: Recording) -> None:
         assert last.caller is None
 
 
+def test_many_threads_begin_at_once(recording: Recording) -> None:
+    """Each call of a series that all threads are the first to need is counted."""
+    barrier = threading.Barrier(150)
+    probe = recording.probe(lambda: 1)
+
+    def call() -> None:
+        barrier.wait()
+        probe()
+
+    threads = [threading.Thread(target=call) for _ in range(barrier.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recording.calls() == barrier.parties
+
+
 def test_stacks_of_threads_are_apart(recording: Recording) -> None:
     """Each thread has a stack of its own, whose memory goes with it."""
     compiled = probes.compiled()

@@ -52,7 +52,6 @@ struct Series {
     uint64_t *words;          /* of the entry; NULL until the first call */
     uint64_t *blocks[BLOCKS]; /* of its histogram, each NULL until needed */
     PyObject *held;           /* the memoryviews that those point into */
-    unsigned asking;          /* how many calls of the recorder's are under way */
     uint64_t epoch;           /* a call that another epoch saw begin is the parent process's */
     bool inflight;
     unsigned known;
@@ -82,10 +81,11 @@ allow_c_frames(int more)
 #endif
 }
 
-/* Several threads may ask for the same at once, and what is asked may in turn make measured calls: of
- * an audit hook that is a target, say, without end.
+/* What is asked may in turn make measured calls: of an audit hook that is a target, say, without end.
  */
-#define ASKING_AT_ONCE 50
+#define DEEPEST_QUESTION 50
+
+static _Thread_local unsigned questions; /* that this thread has asked and not got an answer to */
 
 /* Call a method of the recorder.
  *
@@ -95,7 +95,7 @@ allow_c_frames(int more)
 static PyObject *
 ask(Series *series, const char *method, PyObject *argument)
 {
-    if (series->asking >= ASKING_AT_ONCE) {
+    if (questions >= DEEPEST_QUESTION) {
         return NULL;
     }
     PyObject *name = PyUnicode_InternFromString(method);
@@ -103,7 +103,7 @@ ask(Series *series, const char *method, PyObject *argument)
         forgive();
         return NULL;
     }
-    series->asking++;
+    questions++;
     PyObject *answer = PyObject_CallMethodObjArgs(series->recorder, name, argument, NULL);
     if (answer == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
         PyErr_Clear();
@@ -116,7 +116,7 @@ ask(Series *series, const char *method, PyObject *argument)
             Py_SetRecursionLimit(limit);
         }
     }
-    series->asking--;
+    questions--;
     if (answer == NULL) {
         forgive();
     }
