@@ -93,10 +93,7 @@ def leave_sender(run: rundir.Run) -> None:
     child = os.fork()
     if child:
         os.close(lock)
-        try:
-            os.waitpid(child, 0)
-        except ChildProcessError:
-            return  # SIGCHLD is ignored, as whoever started this wanted it: the kernel has waited
+        _wait_for(child)
         return
     try:
         _defend()
@@ -106,6 +103,13 @@ def leave_sender(run: rundir.Run) -> None:
             tach.sender.guard.run(run)
     finally:
         os._exit(0)
+
+
+def _wait_for(child: int) -> None:
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        return  # SIGCHLD is ignored, as whoever started this wanted it: the kernel has waited
 
 
 def _defend() -> None:
