@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,6 +29,20 @@ def wait_for(predicate: Callable[[], T], timeout: float = 10.0, message: str = "
 def wait_until(fact: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
     """Wait until the fact holds; AssertionError, naming `what` it is, after `timeout` seconds."""
     wait_for(fact, timeout, what)
+
+
+def stop_group(group: int) -> None:
+    """Stop all processes of the group; when this returns none of their threads runs any more."""
+    os.killpg(group, signal.SIGSTOP)
+    wait_for(lambda: set(_states_in(group)) <= {"T", "Z"}, message="all of the group stand still")
+
+
+def _states_in(group: int) -> Iterator[str]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(process.name)) == group:
+                for task in process.glob("task/*/stat"):
+                    yield task.read_text().rpartition(")")[2].split()[0]
 
 
 class Process(NamedTuple):

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from listeners import Listeners
 from ports import HOST, free_ports
-from processes import wait_until
+from processes import stop_group, wait_until
 from rabbitmq_broker import RabbitmqBroker, require_rabbitmq
 from test_spool import write
 
@@ -361,7 +361,7 @@ def test_what_may_have_arrived_twice_is_counted(broker, tmp_path, disturbance) -
             if disturbance == "closed":
                 broker.close_all_connections()
             else:
-                os.killpg(broker.process_group(), signal.SIGSTOP)
+                stop_group(broker.process_group())
                 try:
                     wait_until(lambda: tallies["events.failures"] > 0, "a delivery fails")
                 finally:
@@ -423,7 +423,7 @@ def test_a_broker_that_does_not_confirm_in_time_is_connected_to_anew(broker) -> 
     with to(broker, timeout=5, confirm_timeout=0.3) as amqp:
         sent = events(10)
         amqp.deliver(sent[:5])
-        os.killpg(process, signal.SIGSTOP)
+        stop_group(process)
         try:
             with pytest.raises(TimeoutError, match=r"did not confirm 5 messages within 0\.3 s"):
                 amqp.deliver(sent[5:])
