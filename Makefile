@@ -37,7 +37,7 @@ types: ## check the type annotations
 bench: ## measure what tach costs, beside its peers (ARGS="--only peers --write": put that into docs/; --quick)
 	@$(RUN) bench,bus,test python -W ignore benchmarks/run.py $(ARGS)
 
-soak: ## see whether anything grows in 100 million calls, 100,000 exceptions, 10,000 forks (ARGS="--calls 1000000")
+soak: ## see whether anything grows in 100 million calls, 100,000 exceptions, 40,000 forks (ARGS="--calls 1000000")
 	@$(RUN) bench,bus,test python -W ignore benchmarks/soak.py $(ARGS)
 
 conformance: ## run other people's test suites with and without tach (ARGS="pluggy click", --subset ci)

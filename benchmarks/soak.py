@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--calls", type=int, default=100_000_000, help="%(default)s")
     parser.add_argument("--exceptions", type=int, default=100_000, help="%(default)s")
-    parser.add_argument("--forks", type=int, default=10_000, help="%(default)s")
+    parser.add_argument("--forks", type=int, default=40_000, help="%(default)s")
     options = parser.parse_args()
     counts = [str(each) for each in (options.calls, options.exceptions, options.forks)]
     with Scratch() as scratch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
