@@ -48,9 +48,8 @@ def run(run_: Run, restarts: int = 0) -> None:
 def _leave(run_: Run) -> None:
     """Let go of all that the program may want for itself: terminal, pipes, signals, name."""
     os.setsid()
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # inherited as ignored, no child could be waited for
+    # where that is inherited as ignored no child can be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _take_all_descriptors()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(each, signal.SIG_IGN)
