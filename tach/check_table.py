@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tach.agent.plain import Plain
 from tach.check_child import Record
 from tach.check_found import Finding
 from tach.names import sanitise
@@ -19,16 +20,16 @@ from tach.notifiers.console import UNLIMITED
 from tach.plan import Plan, TargetPlan
 from tach.problems import escaped
 
-# what an option is called whose value is nobody's business
-SECRET = ("auth", "cookie", "credential", "key", "pass", "secret", "token")
 COLUMNS = ("series", "kind", "where", "function", "signature")
 
 
 def show(plan: Plan, findings: list[Finding] | None) -> None:
     """Print what would be measured and where it would go; with findings also what that is."""
     print(f"{plan.file}: {len(plan.targets)} targets, every {plan.interval:g} s")
+    hides = Plain(plan.hide).hides
     for notifier in plan.notifiers:
-        print(f"notifier {notifier.name}: {notifier.type} {_options(notifier.options)}".rstrip())
+        options = _options(notifier.options, hides)
+        print(f"notifier {notifier.name}: {notifier.type} {options}".rstrip())
     if findings is None:
         _show_targets(plan)
     else:
@@ -108,22 +109,17 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         print(line.rstrip())
 
 
-def _options(options: dict[str, Any]) -> str:
+def _options(options: dict[str, Any], hides: Callable[[str], bool]) -> str:
     return " ".join(
-        f"{name}={'***' if _is_secret(name, value) else _option(value)}"
+        f"{name}={'***' if hides(name) else _option(value, hides)}"
         for name, value in options.items()
     )
 
 
-def _is_secret(name: str, value: object) -> bool:
-    words = name.lower()
-    return isinstance(value, str) and any(each in words for each in SECRET)
-
-
-def _option(value: object) -> object:
+def _option(value: object, hides: Callable[[str], bool]) -> object:
     """An option's value, without the password if it is a URL that has one."""
     if isinstance(value, dict):
-        return f"({_options(value)})"
+        return f"({_options(value, hides)})"
     if isinstance(value, list):
-        return ",".join(str(_option(each)) for each in value)
+        return ",".join(str(_option(each, hides)) for each in value)
     return masked(value) if isinstance(value, str) and "://" in value else value

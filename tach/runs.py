@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tach import layout, sparse
-from tach.sender.processes import start_ticks_of
+from tach.sender.processes import lives
 from tach.sender.status import announced
 
 _RUN = re.compile(r"tach-(\d+)-(\d+)-[0-9a-f]+")
@@ -54,7 +54,7 @@ def _found(place: str, name: str) -> FoundRun | None:
             known = announced(sparse.content(journal.fileno())[0])
     except OSError:
         return None
-    pids = frozenset(each.pid for each in known if start_ticks_of(each.pid) == each.start_ticks)
+    pids = frozenset(each.pid for each in known if lives((each.pid, each.start_ticks)))
     return FoundRun(directory, int(match[1]), int(match[2]), pids)
 
 

@@ -27,7 +27,7 @@ class Processes:
             return
         except OSError:
             descriptor = -1  # an old kernel: asked for by number at every turn
-        if not runs(key):
+        if not lives(key):
             if descriptor >= 0:
                 os.close(descriptor)
             return
@@ -51,7 +51,7 @@ class Processes:
         """Forget the processes that have ended."""
         ready = {descriptor for descriptor, _ in self.poll.poll(0)}
         for key, descriptor in list(self._living.items()):
-            if descriptor in ready or (descriptor < 0 and not runs(key)):
+            if descriptor in ready or (descriptor < 0 and not lives(key)):
                 del self._living[key]
                 if descriptor >= 0:
                     self.poll.unregister(descriptor)
@@ -77,7 +77,7 @@ class Processes:
             return False
 
 
-def runs(key: ProcessKey) -> bool:
+def lives(key: ProcessKey) -> bool:
     """Whether that process is there; of one that did not know when it started, any of that pid."""
     pid, start_ticks = key
     found = start_ticks_of(pid)

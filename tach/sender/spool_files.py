@@ -13,7 +13,7 @@ from zlib import crc32
 
 from tach import spool
 from tach.samples import Event
-from tach.sender.processes import start_ticks_of
+from tach.sender.processes import lives
 
 GAP = 0  # the kind of what is no record
 _CHUNK = 2 * spool.BODY_LIMIT  # any record fits
@@ -160,7 +160,7 @@ def _is_hex(text: str) -> bool:
 def is_running(process: str) -> bool:
     """Whether the process that a file is named after still runs."""
     pid, start_ticks, boot = process.split("-")
-    return _boot() == boot and start_ticks_of(int(pid)) == int(start_ticks)
+    return _boot() == boot and lives((int(pid), int(start_ticks)))
 
 
 @functools.cache

@@ -49,7 +49,7 @@ from tach.samples import TargetStatus
 from tach.sender.counts import NOTHING, Counts
 from tach.sender.journal import JournalReader, lines_of
 from tach.sender.outlet import Outlet
-from tach.sender.processes import start_ticks_of
+from tach.sender.processes import lives
 from tach.sender.requests import Requests
 from tach.sender.slots import ProcessKey
 from tach.sender.totals import Totals
@@ -209,7 +209,7 @@ def without_sender(run: Run, plan: Plan, journal: JournalReader) -> dict[str, An
     """
     with open(os.path.join(run.directory, layout.JOURNAL), "rb") as file:
         known = announced(sparse.content(file.fileno())[0])
-    living = [each for each in known if start_ticks_of(each.pid) == each.start_ticks]
+    living = [each for each in known if lives((each.pid, each.start_ticks))]
     return {
         "version": VERSION,
         "answered": False,

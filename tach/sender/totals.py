@@ -16,7 +16,7 @@ from tach.rundir import Run
 from tach.samples import Running
 from tach.sender.counts import NOTHING, Counts, added, from_plain, merged, together
 from tach.sender.log import RecordLog
-from tach.sender.processes import runs
+from tach.sender.processes import lives
 from tach.sender.segments import ALL_BLOCKS, NOBODY, NotASegment, SegmentReader, Series
 from tach.sender.slots import ProcessKey, Slots
 
@@ -222,7 +222,7 @@ class Totals:
             key = _process_of(name)
             # A process makes its segment before it says that it is there; and one that executed
             # another program has begun another segment.
-            gone = not alive(key) and not runs(key)
+            gone = not alive(key) and not lives(key)
             if gone or newest[key] != name:
                 try:
                     retired.update(self._retire(name))
